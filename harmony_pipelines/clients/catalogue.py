@@ -1,0 +1,83 @@
+"""The SQL catalogue: what is stored of the watched artists, the library, matches and artwork."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.database import open_engine, reading, upsert, writing
+
+Row = dict[str, Any]
+
+
+def utc_text(moment: datetime) -> str:
+    """The moment as the tables hold it: UTC ISO 8601 with seconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Catalogue:
+    """Reads and whole transactions over the tables; nothing of it is half done after a kill."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> "Catalogue":
+        """Open the database and make the tables that are not there; safe from many processes."""
+        catalogue = cls(open_engine(url))
+        with writing(catalogue.engine) as connection:
+            tables.metadata.create_all(connection)
+        return catalogue
+
+    def close(self) -> None:
+        """Give the database's files back."""
+        self.engine.dispose()
+
+    # Reading
+
+    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+        """What a statement selects, as dictionaries."""
+        with reading(self.engine) as connection:
+            return _rows(connection, statement)
+
+    def table(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Row]:
+        """The rows of a table in the order of its key."""
+        return self.rows(sa.select(table).where(*where).order_by(*table.primary_key))
+
+    def count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+        """How many rows of a table there are."""
+        return self.rows(sa.select(sa.func.count().label("n")).select_from(table).where(*where))[0][
+            "n"
+        ]
+
+    # Writing
+
+    def replace(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Make the table hold just these rows, in one transaction."""
+        with writing(self.engine) as connection:
+            connection.execute(sa.delete(table))
+            for chunk in _chunks(rows, 5000):
+                connection.execute(sa.insert(table), chunk)
+
+    def save(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, or set their columns where the key is there."""
+        with writing(self.engine) as connection:
+            upsert(connection, table, rows)
+
+
+def _rows(connection: Connection, statement: sa.Select[Any]) -> list[Row]:
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(dict(row))
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,155 @@
+"""How we talk to the SQL database: what differs between SQLite and PostgreSQL is here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+BUSY_SECONDS = 30.0
+"""How long a transaction waits for another process that is writing."""
+
+_ROWS_PER_STATEMENT = 500
+_READS_ONLY = "harmony_reads_only"
+
+
+def open_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> Engine:
+    """An engine whose `begin()` holds the write lock from its first statement to its commit."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return sa.create_engine(parsed, hide_parameters=True)
+        return _sqlite_engine(parsed, busy_seconds)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise HarmonyError(
+            ErrorCode.VALIDATION_ERROR,
+            Reason.SETTING,
+            "HARMONY_DATABASE_URL names a database that cannot be used: "
+            f"{type(error).__name__}. Use sqlite:///<path> or postgresql+psycopg2://….",
+        ) from None
+
+
+def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
+    if url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
+    engine = sa.create_engine(
+        url, connect_args={"timeout": busy_seconds, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reads_only = connection.get_execution_options().get(_READS_ONLY)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    """Create the database file readable by its owner only; SQLite gives -wal and -shm its mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise HarmonyError(
+            ErrorCode.DEPENDENCY_ERROR,
+            Reason.DATABASE,
+            f"The catalogue's database {path} cannot be created: {error.strerror}. "
+            "Make its folder writable or set HARMONY_HOME.",
+            file=str(path),
+        ) from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state of the database and never waits for a writer."""
+    with database_errors(engine), engine.connect() as connection:
+        yield connection.execution_options(**{_READS_ONLY: True})
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that alone may write; committed at the end, rolled back on any error."""
+    with database_errors(engine), engine.begin() as connection:
+        yield connection
+
+
+def upsert(
+    connection: Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    update: Sequence[str] | None = None,
+) -> None:
+    """Insert rows; where the key is there, set the columns of `update` (default: all given).
+
+    With `update=()` a row that is there stays as it is.
+    """
+    if not rows:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    keys = [column.name for column in table.primary_key]
+    columns = [name for name in rows[0] if name not in keys] if update is None else update
+    statement = dialect.insert(table)
+    if columns:
+        changed = {name: statement.excluded[name] for name in columns}
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        connection.execute(statement, list(rows[start : start + _ROWS_PER_STATEMENT]))
+
+
+@contextmanager
+def database_errors(engine: Engine) -> Iterator[None]:
+    """Turn what SQLAlchemy raises into the error vocabulary."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _harmony_error(str(error.orig), engine.url) from error
+    except SQLAlchemyError as error:
+        raise _harmony_error(type(error).__name__, engine.url) from error
+
+
+_FAULTS = (
+    ("locked", ErrorCode.CONFLICT, Reason.LOCKED, "another program keeps it locked; close it"),
+    ("full", ErrorCode.DEPENDENCY_ERROR, Reason.DISK_FULL, "the disk is full; free some space"),
+    ("readonly", ErrorCode.DEPENDENCY_ERROR, Reason.READ_ONLY, "it is read-only; allow writing"),
+    (
+        "malformed",
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.DATABASE,
+        "it is damaged; restore it from a backup",
+    ),
+    (
+        "not a database",
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.DATABASE,
+        "the file is no SQLite database; set HARMONY_DATABASE_URL to another",
+    ),
+)
+
+
+def _harmony_error(fault: str, url: sa.URL) -> HarmonyError:
+    where = url.render_as_string(hide_password=True)
+    for word, code, reason, remedy in _FAULTS:
+        if word in fault:
+            message = f"The catalogue's database {where} cannot be used: {remedy}."
+            return HarmonyError(code, reason, message, database=where)
+    message = f"The catalogue's database {where} refused a statement: {fault}."
+    return HarmonyError(ErrorCode.DEPENDENCY_ERROR, Reason.DATABASE, message, database=where)

@@ -1,0 +1,243 @@
+"""The tables of the catalogue; public and versioned: a user's own tools may read them.
+
+Times are UTC ISO 8601 text, lists JSON arrays in text, booleans 0 or 1, paths absolute and UTF-8
+with other bytes as `%XX`.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+
+def _text(name: str, *, key: bool = False, null: bool = True) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=null and not key)
+
+
+def _number(name: str, *, key: bool = False, null: bool = True) -> sa.Column[int]:
+    return sa.Column(
+        name, sa.BigInteger, primary_key=key, nullable=null and not key, autoincrement=False
+    )
+
+
+watchlist = sa.Table(
+    "watchlist",
+    metadata,
+    _text("artist_id", key=True),
+    _text("partition_key", null=False),
+    _text("name", null=False),
+    _number("line"),
+    _text("source"),
+    _text("groups"),
+    _number("paused", null=False),
+    _text("added_at", null=False),
+)
+
+watchlist_names = sa.Table(
+    "watchlist_names",
+    metadata,
+    _text("text", key=True),
+    _text("artist_id", null=False),
+    _text("name", null=False),
+    _text("evidence", null=False),
+    _text("resolved_at", null=False),
+)
+"""Which artist a name of the watchlist was resolved to, and on what evidence."""
+
+watchlist_review = sa.Table(
+    "watchlist_review",
+    metadata,
+    _number("line", key=True),
+    _text("text", null=False),
+    _text("candidates"),
+    _text("code", null=False),
+    _text("message", null=False),
+    _text("first_seen_at", null=False),
+)
+
+spotify_artists = sa.Table(
+    "spotify_artists",
+    metadata,
+    _text("artist_id", key=True),
+    _text("name"),
+    _text("genres"),
+    _text("image_url"),
+    _text("spotify_url"),
+    _text("fetched_at"),
+    _number("popularity"),
+    _number("followers"),
+)
+
+spotify_albums = sa.Table(
+    "spotify_albums",
+    metadata,
+    _text("artist_id", key=True),
+    _text("album_id", key=True),
+    _text("name"),
+    _text("artists"),
+    _text("album_type"),
+    _text("album_group"),
+    _text("release_date"),
+    _text("release_date_precision"),
+    _number("total_tracks"),
+    _text("upc"),
+    _text("label"),
+    _text("image_url"),
+    _number("image_width"),
+    _number("image_height"),
+    _text("spotify_url"),
+    _text("first_seen_at", null=False),
+    _text("last_seen_at", null=False),
+    _text("removed_at"),
+    _text("fetched_at"),
+)
+
+spotify_tracks = sa.Table(
+    "spotify_tracks",
+    metadata,
+    _text("artist_id", key=True),
+    _text("track_id", key=True),
+    _text("album_id", null=False),
+    _text("name"),
+    _text("artists"),
+    _number("disc_number"),
+    _number("track_number"),
+    _number("duration_ms"),
+    _number("explicit"),
+    _text("isrc"),
+    _text("spotify_url"),
+    sa.Index("spotify_tracks_by_album", "artist_id", "album_id"),
+)
+
+new_releases = sa.Table(
+    "new_releases",
+    metadata,
+    _text("artist_id", key=True),
+    _text("album_id", key=True),
+    _text("artist_name"),
+    _text("name"),
+    _text("album_type"),
+    _text("album_group"),
+    _text("release_date"),
+    _text("spotify_url"),
+    _text("image_url"),
+    _text("first_seen_at", null=False),
+    _text("run_id"),
+    _text("hidden_reason"),
+    _number("recent", null=False),
+)
+
+refresh_state = sa.Table(
+    "refresh_state",
+    metadata,
+    _text("artist_id", key=True),
+    _text("status", null=False),
+    _text("code"),
+    _text("reason"),
+    _text("message"),
+    _number("attempts", null=False),
+    _text("last_attempt_at"),
+    _text("last_complete_at"),
+    _text("baseline_at"),
+    _text("next_due_at"),
+    _text("market"),
+    _text("groups"),
+    _number("bodies_pending", null=False),
+    _number("requests", null=False),
+)
+
+beets_albums = sa.Table(
+    "beets_albums",
+    metadata,
+    _number("beets_album_id", key=True),
+    _text("albumartist"),
+    _text("album"),
+    _number("year"),
+    _number("original_year"),
+    _number("comp"),
+    _text("mb_albumid"),
+    _text("mb_releasegroupid"),
+    _text("barcode"),
+    _text("spotify_album_id"),
+    _text("artpath"),
+    _number("tracks"),
+    _number("missing_files"),
+)
+
+beets_tracks = sa.Table(
+    "beets_tracks",
+    metadata,
+    _number("beets_item_id", key=True),
+    _number("beets_album_id"),
+    _text("path"),
+    _text("title"),
+    _text("artist"),
+    _number("disc"),
+    _number("track"),
+    _number("duration_ms"),
+    _text("isrc"),
+    _number("size"),
+    _number("mtime"),
+    _number("has_front"),
+    _text("front_sha256"),
+    _number("front_width"),
+    _number("front_height"),
+    sa.Index("beets_tracks_by_album", "beets_album_id"),
+)
+
+album_matches = sa.Table(
+    "album_matches",
+    metadata,
+    _number("beets_album_id", key=True),
+    _text("album_id"),
+    sa.Column("score", sa.Float),
+    _text("verdict", null=False),
+    _text("reason"),
+    _text("candidates"),
+    _text("decided_by"),
+)
+
+missing_from_library = sa.Table(
+    "missing_from_library",
+    metadata,
+    _text("artist_id", key=True),
+    _text("album_id", key=True),
+    _text("track_id", key=True),
+    _text("artist_name"),
+    _text("name"),
+    _text("album_type"),
+    _text("release_date"),
+    _number("total_tracks"),
+    _text("spotify_url"),
+    _text("reason"),
+    _text("hidden_reason"),
+)
+
+artwork_results = sa.Table(
+    "artwork_results",
+    metadata,
+    _text("run_id", key=True),
+    _text("path", key=True),
+    _number("beets_album_id"),
+    _text("album_id"),
+    _text("status", null=False),
+    _text("code"),
+    _text("reason"),
+    _text("message"),
+    _text("source"),
+    _text("source_url"),
+    _number("bytes"),
+    _number("width"),
+    _number("height"),
+    _text("sha256"),
+    _text("old_sha256"),
+)
+
+cover_failures = sa.Table(
+    "cover_failures",
+    metadata,
+    _text("source_url", key=True),
+    _number("attempts", null=False),
+    _text("code", null=False),
+    _text("next_attempt_at", null=False),
+)
+"""Sources of covers that failed, and when each is worth another try."""

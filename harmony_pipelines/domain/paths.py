@@ -1,0 +1,21 @@
+"""Paths as text that can be stored, shown and turned back into the same bytes."""
+
+import re
+
+_ESCAPE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SURROGATE = re.compile("[\udc80-\udcff]")
+
+
+def path_text(path: bytes) -> str:
+    """The path as UTF-8 text, bytes that are not UTF-8 as `%XX`.
+
+    A literal `%` that two hexadecimal digits follow becomes `%25`, so that `path_bytes` is exact.
+    """
+    text = _ESCAPE.sub("%25", path.decode("utf-8", "surrogateescape"))
+    return _SURROGATE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+
+
+def path_bytes(text: str) -> bytes:
+    """The bytes that `path_text` was given."""
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text.encode("utf-8"))

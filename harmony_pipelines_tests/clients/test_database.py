@@ -1,0 +1,126 @@
+import multiprocessing
+import sqlite3
+import stat
+
+import pytest
+import sqlalchemy as sa
+
+from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.catalogue import Catalogue
+from harmony_pipelines.clients.database import open_engine, reading, upsert, writing
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+things = sa.Table(
+    "things",
+    sa.MetaData(),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text),
+    sa.Column("kept", sa.Text),
+)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path}/harmony.db")
+    with writing(engine) as connection:
+        things.create(connection)
+    yield engine
+    engine.dispose()
+
+
+def test_upsert_sets_only_the_columns_it_is_told_to(engine):
+    with writing(engine) as connection:
+        upsert(connection, things, [{"key": "a", "value": "1", "kept": "first"}])
+        upsert(
+            connection, things, [{"key": "a", "value": "2", "kept": "second"}], update=["value"]
+        )
+
+    with reading(engine) as connection:
+        assert connection.execute(sa.select(things)).all() == [("a", "2", "first")]
+
+
+def test_upsert_of_nothing_leaves_what_is_there(engine):
+    with writing(engine) as connection:
+        upsert(connection, things, [{"key": "a", "value": "1"}])
+        upsert(connection, things, [{"key": "a", "value": "2"}], update=())
+
+    with reading(engine) as connection:
+        assert connection.execute(sa.select(things.c.value)).scalar() == "1"
+
+
+def test_what_an_error_interrupts_is_not_there(engine):
+    with pytest.raises(KeyError), writing(engine) as connection:
+        upsert(connection, things, [{"key": "a", "value": "1"}])
+        raise KeyError
+
+    with reading(engine) as connection:
+        assert connection.execute(sa.select(things)).all() == []
+
+
+def test_the_database_is_readable_by_its_owner_only(engine, tmp_path):
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_reader_does_not_wait_for_a_writer(engine):
+    with writing(engine) as writer:
+        upsert(writer, things, [{"key": "a", "value": "1"}])
+        with reading(engine) as reader:
+            assert reader.execute(sa.select(things)).all() == []
+
+
+def test_a_database_locked_by_another_program_is_a_conflict(tmp_path):
+    url = f"sqlite:///{tmp_path}/harmony.db"
+    Catalogue.open(url).close()
+    other = sqlite3.connect(tmp_path / "harmony.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+
+    engine = open_engine(url, busy_seconds=0.1)
+    with pytest.raises(HarmonyError) as caught, writing(engine):
+        pass
+
+    other.close()
+    engine.dispose()
+    assert (caught.value.code, caught.value.reason) == (ErrorCode.CONFLICT, Reason.LOCKED)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite+nothere:///x", "oracle://u:s3cret@host/db"])
+def test_a_url_that_names_no_usable_database_is_a_validation_error_without_its_secret(url):
+    with pytest.raises(HarmonyError) as caught:
+        open_engine(url)
+
+    assert caught.value.code is ErrorCode.VALIDATION_ERROR
+    assert "s3cret" not in caught.value.message
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "harmony.db").write_text("no database at all, but long enough to be looked at" * 9)
+
+    with pytest.raises(HarmonyError) as caught:
+        Catalogue.open(f"sqlite:///{tmp_path}/harmony.db")
+
+    assert caught.value.code is ErrorCode.DEPENDENCY_ERROR
+    assert "harmony.db" in caught.value.message
+
+
+def _open(url):
+    for _ in range(5):
+        Catalogue.open(url).close()
+
+
+@pytest.mark.slow
+def test_many_processes_may_meet_an_empty_folder(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    url = f"sqlite:///{tmp_path}/new/harmony.db"
+    processes = [spawn.Process(target=_open, args=(url,)) for _ in range(6)]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+
+    assert [process.exitcode for process in processes] == [0] * 6
+    catalogue = Catalogue.open(url)
+    assert catalogue.count(tables.watchlist) == 0
+    catalogue.close()

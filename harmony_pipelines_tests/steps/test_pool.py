@@ -1,0 +1,53 @@
+import threading
+import time
+
+import pytest
+
+from harmony_pipelines.steps.pool import in_pool
+
+
+def test_every_item_comes_back_once_with_its_result():
+    results = dict(in_pool(lambda number: number * 2, range(20), workers=4))
+
+    assert results == {number: number * 2 for number in range(20)}
+
+
+def test_never_more_at_once_than_workers():
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(_):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    list(in_pool(work, range(20), workers=3))
+
+    assert most == 3
+
+
+def test_what_work_raises_is_raised_to_the_caller():
+    def work(number):
+        raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        list(in_pool(work, [1], workers=2))
+
+
+def test_no_further_item_is_begun_once_the_caller_stops():
+    begun = []
+    results = in_pool(lambda item: begun.append(item) or time.sleep(0.05), range(100), workers=2)
+
+    next(results)
+    results.close()
+    seen = len(begun)
+    time.sleep(0.2)
+
+    assert len(begun) <= seen + 2
+
+
+def test_no_items_is_no_work():
+    assert list(in_pool(lambda item: item, [], workers=2)) == []
