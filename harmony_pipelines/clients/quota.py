@@ -1,0 +1,261 @@
+"""The request budget, the pace and the cooldown that all processes share and no restart forgets.
+
+They belong to the developer account: whoever calls Spotify books here first.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import sqlalchemy as sa
+
+from harmony_pipelines.clients.database import reading, upsert, writing
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+FAMILIES = ("artists", "artist_albums", "albums", "album_tracks", "tracks", "search")
+"""Spotify counts its endpoints in buckets; so do we."""
+
+TOKEN = "token"
+"""Asking for a token is paced as any call, but not part of any budget."""
+
+DAY = 86_400.0
+LONGEST_COOLDOWN = 7 * DAY
+LONGEST_PAUSE = 60.0
+"""The longest `Retry-After` that is waited for; a longer one is a cooldown."""
+
+_LOWERED_TO = 0.8
+_GROWTH_A_DAY = 1.05
+
+metadata = sa.MetaData()
+
+_calls = sa.Table(
+    "spotify_calls",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("family", sa.Text, nullable=False),
+    sa.Column("called_at", sa.Double, nullable=False),
+    sa.Index("spotify_calls_by_family", "family", "called_at"),
+)
+
+_state = sa.Table(
+    "spotify_state",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+_NEXT_SLOT = "next_slot"
+_COOLDOWN_UNTIL = "cooldown_until"
+_COOLDOWN_REASON = "cooldown_reason"
+
+
+@dataclass(frozen=True)
+class QuotaLimits:
+    """How fast and how often Spotify may be called, all processes together."""
+
+    per_second: float = 1.0
+    daily_requests: int = 400
+    by_family: Mapping[str, int] = field(default_factory=dict)
+    """Families whose daily budget is another than `daily_requests`."""
+
+    def budget(self, family: str) -> int:
+        """The calls of the family that a rolling day may hold."""
+        return self.by_family.get(family, self.daily_requests)
+
+
+class Quota:
+    """Books every call to Spotify before it is made: inside the pace and the budget, or not."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        limits: QuotaLimits,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self.clock = clock
+        self._sleep = sleep
+        with writing(engine) as connection:
+            metadata.create_all(connection)
+            upsert(connection, _state, [{"key": _NEXT_SLOT, "value": "0"}], update=())
+
+    def acquire(
+        self,
+        family: str,
+        deadline: Deadline,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        """Book one call, waiting for its slot; `sleep` is how this caller waits.
+
+        Nothing is booked ahead: whoever wakes looks again, so that a cooldown that began
+        meanwhile holds for those who were already waiting.
+        """
+        while True:
+            deadline.check()
+            wait = self._book(family)
+            if wait <= 0:
+                return
+            if wait > deadline.left():
+                raise HarmonyError(
+                    ErrorCode.DEADLINE_EXCEEDED,
+                    Reason.DEADLINE,
+                    f"Spotify may be called again in {wait:.0f} s, which is after the time limit.",
+                    family=family,
+                    retry_after_s=round(wait, 1),
+                )
+            (sleep or self._sleep)(wait)
+
+    def check(self, family: str) -> None:
+        """Raise what `acquire` would raise about cooldown and budget; book nothing."""
+        with reading(self._engine) as connection:
+            self._refuse_if_spent(connection, family)
+
+    def cool_down(self, until: float, reason: str, family: str | None = None) -> None:
+        """Let no process call Spotify before `until` (epoch seconds); never shortens a cooldown.
+
+        A family that ran into Spotify's quota gets a lower budget, below what it had made of it.
+        """
+        now = self.clock()
+        until = min(until, now + LONGEST_COOLDOWN)
+        with writing(self._engine) as connection:
+            _lock(connection)
+            if until > self._cooldown_until(connection):
+                _remember(connection, _COOLDOWN_UNTIL, repr(until))
+                _remember(connection, _COOLDOWN_REASON, reason)
+            if family is not None and reason == Reason.QUOTA_EXCEEDED:
+                lowered = int(_LOWERED_TO * self._spent(connection, family))
+                value = json.dumps({"budget": lowered, "since": now})
+                _remember(connection, _lowered_key(family), value)
+
+    def pause(self, seconds: float) -> None:
+        """Move everybody's next call `seconds` away: Spotify asked for a short rest."""
+        with writing(self._engine) as connection:
+            now = self.clock()
+            slot = max(_lock(connection), now + min(seconds, LONGEST_PAUSE))
+            _remember(connection, _NEXT_SLOT, repr(slot))
+
+    def cooldown_left(self) -> float:
+        """Seconds until Spotify may be called again; 0 when it may."""
+        with reading(self._engine) as connection:
+            return max(0.0, self._cooldown_until(connection) - self.clock())
+
+    def spent(self, family: str) -> int:
+        """The calls of the family within the last 24 hours."""
+        with reading(self._engine) as connection:
+            return self._spent(connection, family)
+
+    def budget(self, family: str) -> int:
+        """The calls of the family that a rolling day may hold at present."""
+        with reading(self._engine) as connection:
+            return self._budget(connection, family)
+
+    def left(self, family: str) -> int:
+        """The calls of the family that are still free."""
+        with reading(self._engine) as connection:
+            return max(0, self._budget(connection, family) - self._spent(connection, family))
+
+    def _book(self, family: str) -> float:
+        """Book a call now and return 0, or return the seconds until there is a slot."""
+        with writing(self._engine) as connection:
+            slot = _lock(connection)
+            self._refuse_if_spent(connection, family)
+            now = self.clock()
+            gap = 1.0 / self._limits.per_second
+            if now < slot <= now + LONGEST_PAUSE + gap:  # a later one is from a clock set back
+                return slot - now
+            _remember(connection, _NEXT_SLOT, repr(now + gap))
+            if family != TOKEN:
+                connection.execute(sa.delete(_calls).where(_calls.c.called_at <= now - DAY))
+                connection.execute(sa.insert(_calls).values(family=family, called_at=now))
+        return 0.0
+
+    def _refuse_if_spent(self, connection: sa.Connection, family: str) -> None:
+        left = self._cooldown_until(connection) - self.clock()
+        if left > 0:
+            _refuse_cooldown(connection, left, self.clock() + left)
+        if family == TOKEN:
+            return
+        budget, spent = self._budget(connection, family), self._spent(connection, family)
+        if spent >= budget:
+            wait = self._until_free(connection, family, spent - budget)
+            raise HarmonyError(
+                ErrorCode.RATE_LIMITED,
+                Reason.BUDGET_SPENT,
+                f"The {budget} requests that a day may spend on Spotify's {family} are spent; "
+                f"the next is free in {wait / 3600:.1f} h "
+                "(HARMONY_SPOTIFY_DAILY_REQUESTS sets the budget).",
+                family=family,
+                budget=budget,
+                retry_after_s=round(wait, 1),
+            )
+
+    def _until_free(self, connection: sa.Connection, family: str, over: int) -> float:
+        now = self.clock()
+        frees = connection.execute(
+            sa.select(_calls.c.called_at)
+            .where(*_of_the_day(family, now))
+            .order_by(_calls.c.called_at)
+            .offset(over)
+            .limit(1)
+        ).scalar()
+        return DAY if frees is None else max(0.0, frees + DAY - now)
+
+    def _spent(self, connection: sa.Connection, family: str) -> int:
+        count = sa.select(sa.func.count()).where(*_of_the_day(family, self.clock()))
+        return connection.execute(count).scalar_one()
+
+    def _budget(self, connection: sa.Connection, family: str) -> int:
+        """The configured budget, or the lowered one that grows with every day without a fault."""
+        configured = self._limits.budget(family)
+        stored = _recall(connection, _lowered_key(family))
+        if stored is None:
+            return configured
+        lowered = json.loads(stored)
+        days = min(365.0, max(0.0, self.clock() - lowered["since"]) // DAY)
+        return min(configured, int(max(1, lowered["budget"]) * _GROWTH_A_DAY**days))
+
+    def _cooldown_until(self, connection: sa.Connection) -> float:
+        return float(_recall(connection, _COOLDOWN_UNTIL) or 0.0)
+
+
+def _refuse_cooldown(connection: sa.Connection, left: float, until: float) -> NoReturn:
+    at = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    why = _recall(connection, _COOLDOWN_REASON)
+    raise HarmonyError(
+        ErrorCode.RATE_LIMITED,
+        Reason.COOLDOWN,
+        f"Spotify is not called before {at} ({why}); what is due then is read by the next run.",
+        retry_after_s=round(left, 1),
+        cause=why,
+    )
+
+
+def _of_the_day(family: str, now: float) -> tuple[sa.ColumnElement[bool], ...]:
+    return (_calls.c.family == family, _calls.c.called_at > now - DAY)
+
+
+def _lock(connection: sa.Connection) -> float:
+    """Keep all others out until this transaction ends; returns the next slot.
+
+    SQLite's write lock does it already; elsewhere the row's lock does.
+    """
+    query = sa.select(_state.c.value).where(_state.c.key == _NEXT_SLOT).with_for_update()
+    return float(connection.execute(query).scalar_one())
+
+
+def _recall(connection: sa.Connection, key: str) -> str | None:
+    return connection.execute(sa.select(_state.c.value).where(_state.c.key == key)).scalar()
+
+
+def _remember(connection: sa.Connection, key: str, value: str) -> None:
+    upsert(connection, _state, [{"key": key, "value": value}])
+
+
+def _lowered_key(family: str) -> str:
+    return f"lowered_budget:{family}"

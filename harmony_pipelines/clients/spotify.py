@@ -1,0 +1,340 @@
+"""The Spotify client: what is asked about an artist, an album, a track or a name, page by page.
+
+Pages are walked by offset: a `next` link leads wherever the server says, and totals are often
+wrong.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from copy import copy
+from functools import partial
+from typing import TypeAlias, cast
+
+from harmony_pipelines.clients.patience import Patience
+from harmony_pipelines.clients.quota import Quota
+from harmony_pipelines.clients.spotify_calls import SpotifyCalls
+from harmony_pipelines.clients.spotify_config import SpotifyConfig
+from harmony_pipelines.clients.spotify_refusals import Question, bad_answer
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.discography import (
+    GROUPS,
+    ArtistCatalogue,
+    Body,
+    Json,
+    Row,
+    artist_row,
+    body_rows,
+    group_of,
+    listed_album_row,
+)
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+Answer: TypeAlias = Json | HarmonyError
+"""What came of asking for one thing among several."""
+
+_TRACKS_A_PAGE = 50
+_ALBUMS_A_BATCH = 20
+_TRACKS_A_BATCH = 50
+_MOST_PAGES = 100
+_FAILURES_IN_A_ROW = 3
+_EVERYBODYS = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.AUTH_REQUIRED, ErrorCode.CONFLICT})
+
+
+class Listing(list[Json]):
+    """The albums of a listing; knows whether it was read to its end."""
+
+    ended: bool = False
+
+
+class SpotifyClient:
+    """Asks Spotify, in the pages that the app's profile allows; for a few threads at a time."""
+
+    def __init__(self, config: SpotifyConfig, quota: Quota, patience: Patience | Deadline) -> None:
+        if isinstance(patience, Deadline):
+            patience = Patience(patience)
+        self._config = config
+        self._calls = SpotifyCalls(config, quota, patience)
+        self._page = 50 if config.is_extended else 10
+
+    def within(self, deadline: Deadline) -> "SpotifyClient":
+        """The client for a part of the work with its own deadline and its own count of requests.
+
+        The token is shared, so that a client per artist costs no token per artist.
+        """
+        client = copy(self)
+        client._calls = self._calls.within(deadline)
+        return client
+
+    @property
+    def requests(self) -> Counter[str]:
+        """The calls made so far by family; `token` and `retries` count apart.
+
+        A retry is also among its family's calls: it costs quota like any other.
+        """
+        return self._calls.requests
+
+    def artist(self, artist_id: str) -> Json:
+        """The artist's body."""
+        question = Question(
+            "artists",
+            f"artists/{artist_id}",
+            f"artist {artist_id}",
+            needs=("id",),
+            unknown=Reason.UNKNOWN_ARTIST,
+        )
+        return self._calls.ask(question)
+
+    def listing(self, artist_id: str, group: str) -> Listing:
+        """The artist's albums of one group, or of several joined by commas."""
+        listing = Listing()
+        for albums, listing.ended in self.pages(artist_id, group):
+            listing.extend(albums)
+        return listing
+
+    def pages(self, artist_id: str, group: str) -> Iterator[tuple[list[Json], bool]]:
+        """The listing's pages: what each brings that is new, and whether it is the last."""
+        question = Question(
+            "artist_albums",
+            f"artists/{artist_id}/albums",
+            f"the {group} releases of artist {artist_id}",
+            needs=("items",),
+            unknown=Reason.UNKNOWN_ARTIST,
+        )
+        most = self._config.appears_on_max if group == "appears_on" else _MOST_PAGES * self._page
+        seen: set[object] = set()
+        offset, ended = 0, False
+        while not ended and offset < most:
+            page = self._calls.ask(question, include_groups=group, limit=self._page, offset=offset)
+            new = _unseen(_items(page, question), seen)
+            ended = not new or page.get("next") is None
+            yield new[: most - offset], ended
+            offset += self._page
+
+    def albums(self, album_ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
+        """Each album's body with all its tracks, or why it could not be had."""
+        for album_id, answer in self._several("albums", album_ids, _ALBUMS_A_BATCH):
+            if not isinstance(answer, HarmonyError):
+                answer = _or_error(partial(self._with_all_tracks, album_id, answer))
+            yield album_id, answer
+
+    def tracks(self, track_ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
+        """Each track's full body, which alone has the ISRC, or why it could not be had."""
+        yield from self._several("tracks", track_ids, _TRACKS_A_BATCH)
+
+    def search_artists(self, name: str) -> list[Json]:
+        """The artists that Spotify finds first for a name, by one request."""
+        question = Question(
+            "search", "search", f"artists named “{name[:100]}”", needs=("artists.items",)
+        )
+        found = self._calls.ask(question, q=name, type="artist", limit=10, offset=0)
+        return _items(found["artists"], question)
+
+    def _several(
+        self, family: str, ids: Sequence[str], batch_size: int
+    ) -> Iterator[tuple[str, Answer]]:
+        ids = list(dict.fromkeys(ids))
+        if not self._config.is_extended:
+            for one in ids:
+                question = _question_about(family, one)
+                yield one, _or_error(partial(self._calls.ask, question))
+            return
+        for start in range(0, len(ids), batch_size):
+            yield from self._batch(family, ids[start : start + batch_size])
+
+    def _batch(self, family: str, ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
+        question = Question(
+            family, family, f"{len(ids)} {family} from {ids[0]}", needs=(family,), is_batch=True
+        )
+        try:
+            bodies = self._calls.ask(question, ids=",".join(ids))[family]
+            if not isinstance(bodies, list) or len(bodies) != len(ids):
+                raise bad_answer(question, f"it does not hold {len(ids)} entries")
+        except HarmonyError as error:
+            yield from ((one, error) for one in ids)
+            return
+        for one, body in zip(ids, cast("list[object]", bodies), strict=True):
+            yield one, _in_batch(family, one, body)
+
+    def _with_all_tracks(self, album_id: str, body: Json) -> Json:
+        """The body under the id that was asked for, with the tracks of every page."""
+        question = Question(
+            "album_tracks",
+            f"albums/{album_id}/tracks",
+            f"the tracks of album {album_id}",
+            needs=("items",),
+            unknown=Reason.UNKNOWN_ALBUM,
+        )
+        page = body.get("tracks")
+        if not isinstance(page, dict):
+            raise bad_answer(question, "it has no `tracks`")
+        seen: set[object] = set()
+        tracks = _unseen(_items(page, question), seen)
+        first = page.get("limit")
+        offset = first if isinstance(first, int) and first > 0 else _TRACKS_A_PAGE
+        while page.get("next") is not None and offset < _MOST_PAGES * _TRACKS_A_PAGE:
+            page = self._calls.ask(question, limit=_TRACKS_A_PAGE, offset=offset)
+            new = _unseen(_items(page, question), seen)
+            if not new:
+                break
+            tracks += new
+            offset += _TRACKS_A_PAGE
+        return body | {"id": album_id, "tracks": {"items": tracks}}
+
+
+def list_artist(
+    client: SpotifyClient,
+    artist_id: str,
+    groups: Sequence[str],
+    combined: bool = False,
+    with_artist: bool = True,
+) -> ArtistCatalogue:
+    """The artist and its listings without bodies; raises only if nothing at all could be read.
+
+    `combined` asks for all groups at once, which is cheaper where the answer fits one page; not
+    with `appears_on`, whose albums Spotify no longer tells from the artist's own.
+    """
+    in_order = tuple(group for group in GROUPS if group in groups)
+    combined = combined and "appears_on" not in in_order
+    artist = artist_row(client.artist(artist_id)) if with_artist else None
+    rows: dict[str, Row] = {}
+    capped: set[str] = set()
+    error = None
+    try:
+        for asked in [in_order] if combined else [(group,) for group in in_order]:
+            capped.update(asked)
+            for items, ended in client.pages(artist_id, ",".join(asked)):
+                for item in items:
+                    row = listed_album_row(artist_id, group_of(item, asked), item)
+                    rows.setdefault(str(row["album_id"]), row)
+                if ended:
+                    capped.difference_update(asked)
+    except HarmonyError as failure:
+        if artist is None and not rows:
+            raise
+        error = failure
+    return ArtistCatalogue(
+        artist_id,
+        in_order,
+        artist=artist,
+        albums=tuple(rows.values()),
+        complete=error is None,
+        capped=frozenset(capped),
+        bodies_pending=len(rows),
+        error=error,
+    )
+
+
+def add_bodies(
+    client: SpotifyClient,
+    listed: ArtistCatalogue,
+    known: Collection[str] = frozenset(),
+    at_most: int | None = None,
+) -> ArtistCatalogue:
+    """The listed artist with the bodies not yet known, newest first; keeps what came.
+
+    One album that Spotify cannot deliver does not hold up the others; a fault that is everybody's,
+    or several in a row, ends the reading.
+    """
+    wanted = [one for one in listed.album_ids_newest_first() if one not in known]
+    groups = {str(row["album_id"]): str(row["album_group"]) for row in listed.albums}
+    bodies: dict[str, Body] = {}
+    gone: set[str] = set()
+    errors: list[HarmonyError] = []
+    in_a_row = 0
+    for album_id, answer in client.albums(wanted[:at_most]):
+        try:
+            bodies[album_id] = body_rows(listed.artist_id, groups[album_id], _or_raise(answer))
+            in_a_row = 0
+        except HarmonyError as error:
+            if error.code is ErrorCode.NOT_FOUND:
+                gone.add(album_id)
+                continue
+            errors.append(error)
+            in_a_row += 1
+            if concerns_everybody(error) or in_a_row == _FAILURES_IN_A_ROW:
+                break
+    pending = len(wanted) - len(bodies) - len(gone)
+    return listed.with_bodies(bodies, gone, pending, _worst(errors))
+
+
+def read_artist(
+    client: SpotifyClient,
+    artist_id: str,
+    groups: Sequence[str],
+    known: Collection[str] = frozenset(),
+) -> ArtistCatalogue:
+    """The artist, its listings and the bodies not yet known; keeps what came before a failure."""
+    listed = list_artist(client, artist_id, groups)
+    if listed.error is not None:
+        return listed.with_pending(known)
+    return add_bodies(client, listed, known)
+
+
+def concerns_everybody(error: HarmonyError) -> bool:
+    """Whether the failure would meet the next artist as well: nothing more should be asked."""
+    return error.code in _EVERYBODYS or error.reason is Reason.DEADLINE
+
+
+def _worst(errors: Sequence[HarmonyError]) -> HarmonyError | None:
+    """The failure to report: the one that is everybody's, else the first."""
+    return next((error for error in errors if concerns_everybody(error)), next(iter(errors), None))
+
+
+def _question_about(family: str, one: str) -> Question:
+    thing, unknown = _KINDS[family]
+    return Question(family, f"{family}/{one}", f"{thing} {one}", needs=("id",), unknown=unknown)
+
+
+_KINDS = {
+    "albums": ("album", Reason.UNKNOWN_ALBUM),
+    "tracks": ("track", Reason.HTTP_NOT_FOUND),
+}
+
+
+def _in_batch(family: str, one: str, body: object) -> Answer:
+    """An entry of a batch; null stands for what Spotify does not know."""
+    question = _question_about(family, one)
+    if body is None:
+        return HarmonyError(
+            ErrorCode.NOT_FOUND,
+            question.unknown,
+            f"Spotify does not know {question.about}. "
+            "It may have been withdrawn; check the id on open.spotify.com.",
+            **question.details,
+        )
+    return cast("Json", body) if isinstance(body, dict) else bad_answer(question, "it is no object")
+
+
+def _or_error(ask: Callable[[], Json]) -> Answer:
+    try:
+        return ask()
+    except HarmonyError as error:
+        return error
+
+
+def _or_raise(answer: Answer) -> Json:
+    if isinstance(answer, HarmonyError):
+        raise answer
+    return answer
+
+
+def _items(page: Json, question: Question) -> list[Json]:
+    """The page's entries without the nulls that Spotify leaves for what it withholds."""
+    items = page.get("items")
+    if not isinstance(items, list):
+        raise bad_answer(question, "`items` is no list")
+    entries = [item for item in cast("list[object]", items) if item is not None]
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise bad_answer(question, "an entry is no object")
+    return cast("list[Json]", entries)
+
+
+def _unseen(items: Sequence[Json], seen: set[object]) -> list[Json]:
+    """The items whose id did not come before; none is new on a page that repeats another."""
+    new: list[Json] = []
+    for item in items:
+        key = str(item.get("id"))
+        if key not in seen:
+            seen.add(key)
+            new.append(item)
+    return new

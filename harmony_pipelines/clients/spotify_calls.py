@@ -1,0 +1,161 @@
+"""One call to Spotify: booked, counted, tried again where that can help, its answer looked at.
+
+This is the only place that retries.
+"""
+
+import random
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from harmony_pipelines.clients.patience import Patience
+from harmony_pipelines.clients.quota import LONGEST_PAUSE, TOKEN, Quota
+from harmony_pipelines.clients.spotify_config import SpotifyConfig
+from harmony_pipelines.clients.spotify_refusals import (
+    TOKEN_QUESTION,
+    Question,
+    Refusal,
+    bad_answer,
+    explain,
+)
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.discography import Json
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+if TYPE_CHECKING:
+    from harmony_pipelines.clients.spotify_session import TokenStore
+
+TRIES = 3
+_LONGEST_BACKOFF = 8.0
+_MAY_PASS = frozenset(
+    {
+        Reason.SERVER_ERROR,
+        Reason.TIMEOUT,
+        Reason.CONNECTION_FAILED,
+        Reason.NAME_RESOLUTION,
+        Reason.BAD_ANSWER,
+    }
+)
+
+
+class SpotifyCalls:
+    """Makes calls for one deadline; several of them share a token."""
+
+    def __init__(
+        self,
+        config: SpotifyConfig,
+        quota: Quota,
+        patience: Patience,
+        store: "TokenStore | None" = None,
+    ) -> None:
+        from harmony_pipelines.clients.spotify_session import (
+            BoundedSession,
+            ClientCredentials,
+            TokenStore,
+            open_spotify,
+        )
+
+        if not (config.client_id and config.client_secret):
+            raise HarmonyError(
+                ErrorCode.AUTH_REQUIRED,
+                Reason.MISSING_CREDENTIALS,
+                "Spotify needs an app: set SPOTIPY_CLIENT_ID and SPOTIPY_CLIENT_SECRET.",
+            )
+        self._config = config
+        self._quota = quota
+        self._patience = patience
+        self._store = store or TokenStore()
+        self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+        session = BoundedSession(config, patience)
+        self._credentials = ClientCredentials(session, self._store, self._book_token)
+        self._spotify = open_spotify(session, self._credentials)
+
+    def within(self, deadline: Deadline) -> "SpotifyCalls":
+        """Calls for another deadline, counted anew, with the same token."""
+        return SpotifyCalls(self._config, self._quota, self._patience.within(deadline), self._store)
+
+    def ask(self, question: Question, **parameters: object) -> Json:
+        """The answer's JSON object, which has all that the question needs."""
+        has_new_token = False
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._answer(question, parameters)
+            except HarmonyError as error:
+                is_old_token = error.reason is Reason.TOKEN_REFUSED and not has_new_token
+                has_new_token = has_new_token or is_old_token
+                wait = 0.0 if is_old_token else self._wait_after(error, attempt, question)
+                if wait is None or attempt == TRIES:
+                    raise
+                if wait:
+                    self._patience.wait(wait)
+                self._count("retries")
+        raise AssertionError("the last try returns or raises")
+
+    def _answer(self, question: Question, parameters: dict[str, object]) -> Json:
+        token = self._token(question)
+        self._quota.acquire(question.family, self._patience.deadline, self._patience.wait)
+        self._count(question.family)
+        try:
+            answer = self._spotify._get(question.path, **parameters, market=self._config.market)
+        except Refusal as refusal:
+            if refusal.status == 401:
+                self._store.drop(token)
+            raise explain(refusal, question, self._quota.clock()) from None
+        except RecursionError:
+            answer = None
+        return _checked(answer, question)
+
+    def _token(self, question: Question) -> str:
+        """The token, fetched before the call is booked: without one there is no call."""
+        if not self._credentials.has_token:
+            self._quota.check(question.family)
+        try:
+            return self._credentials.get_access_token()
+        except Refusal as refusal:
+            raise explain(refusal, TOKEN_QUESTION, self._quota.clock()) from None
+
+    def _book_token(self) -> None:
+        self._quota.acquire(TOKEN, self._patience.deadline, self._patience.wait)
+        self._count(TOKEN)
+
+    def _count(self, family: str) -> None:
+        with self._lock:
+            self.requests[family] += 1
+
+    def _wait_after(self, error: HarmonyError, attempt: int, question: Question) -> float | None:
+        """The seconds to wait before another try; None where none can help."""
+        asked = error.details.get("retry_after_s")
+        wait = asked if isinstance(asked, float) else None
+        if error.reason in (Reason.RATE_LIMIT, Reason.QUOTA_EXCEEDED):
+            return self._rest(error, wait or 0.0, question)
+        if error.reason not in _MAY_PASS:
+            return None
+        if wait is None:
+            wait = random.uniform(0.5, 1.0) * min(_LONGEST_BACKOFF, 2.0 ** (attempt - 1))
+        fits = wait <= LONGEST_PAUSE and wait < self._patience.deadline.left()
+        return wait if fits else None
+
+    def _rest(self, error: HarmonyError, wait: float, question: Question) -> float | None:
+        """Give Spotify the rest it asks for: a short one is waited for by all, a long one stored.
+
+        The short rest moves everybody's next slot, so the next booking does the waiting.
+        """
+        fits = wait <= LONGEST_PAUSE and wait < self._patience.deadline.left()
+        if fits and error.reason is Reason.RATE_LIMIT:
+            self._quota.pause(wait)
+            return 0.0
+        self._quota.cool_down(self._quota.clock() + wait, str(error.reason), question.family)
+        return None
+
+
+def _checked(answer: Any, question: Question) -> Json:
+    if not isinstance(answer, dict):
+        raise bad_answer(question, "it is no JSON object")
+    for path in question.needs:
+        value: Any = answer
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
+            raise bad_answer(question, f"it has no `{path}`")
+    return answer
