@@ -1,0 +1,91 @@
+"""Rows of the beets database, whatever strange values are in them, as rows of our tables."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+Raw = bytes | int | float | None
+RawRow = Mapping[str, Raw]
+LibraryRow = dict[str, str | int | None]
+
+_BIGGEST = 2**63 - 1
+_LAST_YEAR = 9999
+_SPOTIFY_ID = re.compile(r"[0-9A-Za-z]{22}")
+
+
+def album_row(album: RawRow, tracks: Sequence[RawRow], artpath: str | None) -> LibraryRow:
+    """A row of `beets_albums`, but for its counts, from the album and its tracks."""
+    return {
+        "beets_album_id": _id(album, "id"),
+        "albumartist": text_of(album["albumartist"]),
+        "album": text_of(album["album"]),
+        "year": whole_of(album["year"], _LAST_YEAR),
+        "original_year": whole_of(album["original_year"], _LAST_YEAR),
+        "comp": None if album["comp"] is None else int(whole_of(album["comp"]) is not None),
+        "mb_albumid": text_of(album["mb_albumid"]),
+        "mb_releasegroupid": text_of(album["mb_releasegroupid"]),
+        "barcode": text_of(album["barcode"]),
+        "spotify_album_id": _spotify_album_id(album, tracks),
+        "artpath": artpath,
+    }
+
+
+def track_row(item: RawRow, path: str | None) -> LibraryRow:
+    """A row of `beets_tracks`, but for what its file says."""
+    return {
+        "beets_item_id": _id(item, "id"),
+        "beets_album_id": whole_of(item["album_id"]),
+        "path": path,
+        "title": text_of(item["title"]),
+        "artist": text_of(item["artist"]),
+        "disc": whole_of(item["disc"]),
+        "track": whole_of(item["track"]),
+        "duration_ms": milliseconds_of(item["length"]),
+        "isrc": text_of(item["isrc"]),
+    }
+
+
+def text_of(value: Raw) -> str | None:
+    """The value as text that any database takes; null if there is nothing to read in it."""
+    if value is None:
+        return None
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    text = text.replace("\0", "")
+    return text if text.strip() else None
+
+
+def whole_of(value: Raw, biggest: int = _BIGGEST) -> int | None:
+    """The value as a positive whole number, else null; 0 is how beets says unknown."""
+    try:
+        number = 0 if value is None else int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 < number <= biggest else None
+
+
+def milliseconds_of(seconds: Raw) -> int | None:
+    """A duration in seconds as whole milliseconds; null if it is unknown or impossible."""
+    try:
+        duration = 0.0 if seconds is None else float(seconds)
+    except ValueError:
+        return None
+    return whole_of(round(duration * 1000)) if math.isfinite(duration * 1000) else None
+
+
+def _id(row: RawRow, column: str) -> int:
+    value = row[column]
+    return value if isinstance(value, int) else 0
+
+
+def _spotify_album_id(album: RawRow, tracks: Sequence[RawRow]) -> str | None:
+    """The album's own id, or the one its tracks share.
+
+    Older releases of beets put the id of whatever source they imported from into `mb_albumid`.
+    """
+    shared = {text_of(track["spotify_album_id"]) for track in tracks}
+    known = (
+        text_of(album["spotify_album_id"]),
+        shared.pop() if len(shared) == 1 else None,
+        text_of(album["mb_albumid"]),
+    )
+    return next((text for text in known if text and _SPOTIFY_ID.fullmatch(text)), None)

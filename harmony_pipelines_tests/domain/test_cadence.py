@@ -1,0 +1,112 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony_pipelines.domain.cadence import (
+    ArtistState,
+    due_artists,
+    is_due,
+    is_sweep_due,
+    next_due,
+)
+
+MONDAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
+STATES = st.builds(
+    ArtistState,
+    artist_id=st.text(),
+    status=st.sampled_from(["complete", "failed"]),
+    attempts=st.integers(0, 10**6),
+    latest_release=st.none() | st.dates(date(1900, 1, 1), date(2030, 1, 1)),
+    releases_last_year=st.integers(0, 1000),
+)
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+def gap(state: ArtistState, now: datetime = MONDAY) -> timedelta:
+    due = next_due(state, now)
+    assert due is not None
+    return due - now
+
+
+def test_who_releases_often_is_looked_at_daily() -> None:
+    busy = ArtistState("a", "complete", latest_release=date(2026, 10, 1), releases_last_year=20)
+    assert timedelta(hours=18) <= gap(busy) <= timedelta(days=1)
+
+
+def test_who_has_just_released_is_looked_at_daily() -> None:
+    fresh = ArtistState("a", "complete", latest_release=date(2026, 11, 20), releases_last_year=1)
+    assert gap(fresh) <= timedelta(days=1)
+
+
+@pytest.mark.parametrize("latest", [None, date(1981, 1, 1)])
+def test_who_is_silent_is_looked_at_monthly(latest: date | None) -> None:
+    dormant = ArtistState("a", "complete", latest_release=latest)
+    assert timedelta(days=18) <= gap(dormant) <= timedelta(days=30)
+
+
+def test_many_artists_are_spread_and_fridays_are_busiest() -> None:
+    due = [
+        next_due(ArtistState(f"artist {number}", "complete", 0, None, date(2026, 7, 1), 3), MONDAY)
+        for number in range(500)
+    ]
+    assert len(set(due)) == 500
+    weekly = [
+        next_due(ArtistState(f"artist {number}", "complete", 0, None, date(2026, 9, 10), 3), now)
+        for number in range(100)
+        for now in (MONDAY + timedelta(days=day) for day in range(7))
+    ]
+    weekdays = [moment.weekday() for moment in weekly if moment]
+    assert max(set(weekdays), key=weekdays.count) == 4
+
+
+def test_the_same_artist_gets_the_same_moment() -> None:
+    state = ArtistState("a", "complete", latest_release=date(2026, 1, 1))
+    assert next_due(state, MONDAY) == next_due(state, MONDAY)
+
+
+def test_failures_back_off_up_to_a_week() -> None:
+    gaps = [gap(ArtistState("a", "failed", attempts=attempts)) for attempts in range(1, 12)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] <= timedelta(hours=1) < gaps[2]
+    assert gaps[-1] <= timedelta(days=7)
+
+
+@pytest.mark.parametrize("status", ["never", "deferred", "partial"])
+def test_what_was_not_done_stays_due_since_when_it_was(status: str) -> None:
+    since = MONDAY - timedelta(days=3)
+    assert next_due(ArtistState("a", status, next_due_at=since), MONDAY) == since
+    assert next_due(ArtistState("a", status), MONDAY) == MONDAY
+    assert next_due(ArtistState("a", status, next_due_at=MONDAY + RETRY), MONDAY) == MONDAY
+
+
+RETRY = timedelta(hours=1)
+
+
+def test_who_is_gone_is_never_due() -> None:
+    due = next_due(ArtistState("a", "gone", next_due_at=MONDAY), MONDAY)
+    assert due is None
+    assert not is_due(due, MONDAY)
+
+
+def test_the_longest_due_come_first() -> None:
+    due_at = [
+        ("later", MONDAY + RETRY),
+        ("b", MONDAY),
+        ("a", MONDAY),
+        ("longest", MONDAY - RETRY),
+        ("gone", None),
+    ]
+    assert due_artists(due_at, MONDAY) == ["longest", "a", "b"]
+
+
+def test_a_full_sweep_is_due_after_thirty_days() -> None:
+    assert is_sweep_due(None, MONDAY)
+    assert is_sweep_due(MONDAY - timedelta(days=30), MONDAY)
+    assert not is_sweep_due(MONDAY - timedelta(days=29), MONDAY)
+
+
+@given(STATES, TIMES)
+def test_every_artist_is_due_again_within_thirty_days(state: ArtistState, now: datetime) -> None:
+    assert timedelta() < gap(state, now) <= timedelta(days=30)
