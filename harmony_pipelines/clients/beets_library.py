@@ -1,0 +1,220 @@
+"""The user's beets library: read, never written, never migrated."""
+
+import errno
+import os
+import stat
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harmony_pipelines.clients.beets_config import BeetsConfig
+from harmony_pipelines.clients.beets_tables import read_tables
+from harmony_pipelines.clients.database_copy import copy_database
+from harmony_pipelines.clients.file_errors import file_error
+from harmony_pipelines.clients.folders import Found, look_at
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.library import LibraryPaths
+from harmony_pipelines.domain.library_rows import LibraryRow, Raw, RawRow, album_row, track_row
+from harmony_pipelines.domain.paths import path_text
+
+_SAMPLED_FILES = 200
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+
+
+@dataclass(frozen=True)
+class LibrarySnapshot:
+    """Rows of `beets_albums` and `beets_tracks` at one moment, and what was odd about them.
+
+    A track's `mtime` is in nanoseconds since the epoch: a fingerprint, not a time to read.
+    """
+
+    albums: list[LibraryRow]
+    tracks: list[LibraryRow]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def found_files(self) -> int:
+        """How many of the tracks have their file where the library says."""
+        return sum(track["size"] is not None for track in self.tracks)
+
+
+@dataclass(frozen=True)
+class LibraryLimits:
+    """How long to wait for a share to answer, and for other programs to pause their writing."""
+
+    share_seconds: float = 10.0
+    settle_seconds: float = 30.0
+
+
+class BeetsLibrary:
+    """A beets library of any age on this machine or, by its path map, of another one."""
+
+    def __init__(
+        self,
+        config: BeetsConfig,
+        scratch: Path | None = None,
+        limits: LibraryLimits = LibraryLimits(),
+    ) -> None:
+        """`scratch` is an existing folder for private copies; by default the system's."""
+        self.config = config
+        self._scratch = scratch
+        self._limits = limits
+        self._paths = LibraryPaths(
+            os.fsencode(config.music_directory),
+            [(os.fsencode(stored), os.fsencode(here)) for stored, here in config.path_map],
+        )
+
+    def exists(self, deadline: Deadline) -> bool:
+        """Whether there is a file where the beets database should be."""
+        return self._found(deadline) is Found.FILE
+
+    @contextmanager
+    def private_copy(self, deadline: Deadline) -> Iterator[Path]:
+        """A copy of the beets database that may be opened at will; gone afterwards."""
+        self._require_database(deadline)
+        with _temporary_folder(self._scratch) as folder:
+            yield copy_database(
+                self.config.database, Path(folder), deadline, self._limits.settle_seconds
+            )
+
+    def snapshot(self, deadline: Deadline) -> LibrarySnapshot:
+        """All albums and tracks with what their files say; the files are not opened."""
+        with self.private_copy(deadline) as copy:
+            albums, items = read_tables(copy, self.config.database, deadline)
+        self._check_sample(items, deadline)
+        known, files = {album["id"] for album in albums} | {None}, _Files()
+        tracks = [self._track(item, files, deadline) for item in items]
+        strays = [track for track in tracks if track["beets_album_id"] not in known]
+        for track in strays:
+            track["beets_album_id"] = None
+        return LibrarySnapshot(
+            self._albums(albums, items, tracks), tracks, [*_stray(strays), *files.warnings()]
+        )
+
+    def _found(self, deadline: Deadline) -> Found:
+        [found] = look_at([os.fsencode(self.config.database)], deadline, self._limits.share_seconds)
+        return found
+
+    def _require_database(self, deadline: Deadline) -> None:
+        found = self._found(deadline)
+        if found is not Found.FILE:
+            database = self.config.database
+            fault = "does not exist" if found is Found.NOTHING else "is not a file"
+            raise HarmonyError(
+                ErrorCode.VALIDATION_ERROR,
+                Reason.NO_LIBRARY,
+                f"The beets database {database} {fault}. Set HARMONY_BEETS_LIBRARY to the file "
+                "that `beet config` calls `library` (usually library.db).",
+                path=str(database),
+            )
+
+    def _check_sample(self, items: Sequence[RawRow], deadline: Deadline) -> None:
+        """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
+        stored = [path for item in items if (path := _stored_path(item["path"]))]
+        sample = stored[:: max(1, len(stored) // _SAMPLED_FILES)]
+        if not sample:
+            return
+        here = [self._paths.here(path) for path in sample]
+        found = look_at(here, deadline, self._limits.share_seconds)
+        lost = [index for index, what in enumerate(found) if what is not Found.FILE]
+        if len(lost) * 2 > len(sample):
+            raise _not_mapped(sample[lost[0]], here[lost[0]], f"{len(lost)} of {len(sample)}")
+
+    def _track(self, item: RawRow, files: "_Files", deadline: Deadline) -> LibraryRow:
+        deadline.check()
+        path = self._path_here(item["path"])
+        told = None if path is None else files.told(path)
+        return track_row(item, None if path is None else path_text(path)) | {
+            "size": told and told.st_size,
+            "mtime": told and told.st_mtime_ns,
+        }
+
+    def _albums(
+        self, albums: Sequence[RawRow], items: Sequence[RawRow], tracks: Sequence[LibraryRow]
+    ) -> list[LibraryRow]:
+        items_of: defaultdict[Raw, list[RawRow]] = defaultdict(list)
+        for item in items:
+            items_of[item["album_id"]].append(item)
+        counts: Counter[Raw | str] = Counter(track["beets_album_id"] for track in tracks)
+        missing: Counter[Raw | str] = Counter(
+            track["beets_album_id"] for track in tracks if track["size"] is None
+        )
+        rows: list[LibraryRow] = []
+        for album in albums:
+            album_id, art = album["id"], self._path_here(album["artpath"])
+            row = album_row(album, items_of[album_id], None if art is None else path_text(art))
+            rows.append(row | {"tracks": counts[album_id], "missing_files": missing[album_id]})
+        return rows
+
+    def _path_here(self, value: object) -> bytes | None:
+        stored = _stored_path(value)
+        return self._paths.here(stored) if stored else None
+
+
+def _temporary_folder(within: Path | None) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="library-", dir=within)
+    except OSError as error:
+        raise file_error(within or Path(tempfile.gettempdir()), error) from error
+
+
+def _stored_path(value: object) -> bytes | None:
+    return value if isinstance(value, bytes) and value else None
+
+
+class _Files:
+    """Asks the system about audio files and remembers those it may not ask about."""
+
+    def __init__(self) -> None:
+        self._denied: list[bytes] = []
+
+    def told(self, path: bytes) -> os.stat_result | None:
+        """What the system tells of a file; None if there is none, an error if it cannot say."""
+        try:
+            told = os.stat(path)  # noqa: PTH116 (bytes: not every path is text)
+        except ValueError:  # a NUL byte within
+            return None
+        except PermissionError:
+            self._denied.append(path)
+            return None
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise file_error(Path(os.fsdecode(path)), error) from error
+        return told if stat.S_ISREG(told.st_mode) else None
+
+    def warnings(self) -> list[str]:
+        """What the user should know of the files."""
+        if not self._denied:
+            return []
+        return [
+            f"{len(self._denied)} files are in folders that this user may not enter, for example "
+            f"{path_text(self._denied[0])}; they count as missing."
+        ]
+
+
+def _stray(strays: Sequence[LibraryRow]) -> list[str]:
+    if not strays:
+        return []
+    return [
+        f"{len(strays)} tracks belong to albums that the library does not have, for example "
+        f"{strays[0]['path']}; they count as tracks without an album."
+    ]
+
+
+def _not_mapped(stored: bytes, here: bytes, how_many: str) -> HarmonyError:
+    as_stored, as_resolved = path_text(stored), path_text(here)
+    return HarmonyError(
+        ErrorCode.VALIDATION_ERROR,
+        Reason.PATH_NOT_MAPPED,
+        f"{how_many} of the library's files that were looked for are not here. {as_stored}, as "
+        f"the library has it, was looked for at {as_resolved}. Mount the disk, or set "
+        "HARMONY_MUSIC_DIRECTORY to the folder that relative paths hang on, or HARMONY_PATH_MAP "
+        "(/music=/mnt/nas/music) if the paths belong to another machine.",
+        stored=as_stored,
+        resolved=as_resolved,
+    )

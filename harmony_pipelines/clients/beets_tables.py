@@ -1,0 +1,99 @@
+"""Plain SQL over a private copy of a beets database of any age; beets itself is not involved."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.library_rows import RawRow
+
+_ALBUM_COLUMNS = (
+    "id",
+    "albumartist",
+    "album",
+    "year",
+    "original_year",
+    "comp",
+    "mb_albumid",
+    "mb_releasegroupid",
+    "barcode",
+    "artpath",
+    "spotify_album_id",
+)
+_ITEM_COLUMNS = (
+    "id",
+    "album_id",
+    "path",
+    "title",
+    "artist",
+    "disc",
+    "track",
+    "length",
+    "isrc",
+    "spotify_album_id",
+)
+_NEEDED = {"albums": {"id"}, "items": {"id", "album_id", "path"}}
+_STEPS_BETWEEN_LOOKS = 100_000
+
+
+def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRow], list[RawRow]]:
+    """Albums and items as they are stored; `named` is the original, for messages."""
+    try:
+        with closing(sqlite3.connect(copy, timeout=0)) as connection:
+            connection.text_factory = bytes  # texts may hold anything, paths above all
+            connection.set_progress_handler(lambda: deadline.passed, _STEPS_BETWEEN_LOOKS)
+            _check_schema(connection, named)
+            return (
+                _rows(connection, "albums", "album_attributes", _ALBUM_COLUMNS),
+                _rows(connection, "items", "item_attributes", _ITEM_COLUMNS),
+            )
+    except sqlite3.Error as error:
+        deadline.check()
+        raise HarmonyError(
+            ErrorCode.DEPENDENCY_ERROR,
+            Reason.UNREADABLE,
+            f"{named} is not a sound beets database: {error}. Look at it with `beet stats`; if it "
+            "is damaged, bring it back from a backup.",
+            path=str(named),
+        ) from error
+
+
+def _check_schema(connection: sqlite3.Connection, named: Path) -> None:
+    missing = [
+        f"{table}.{column}"
+        for table, needed in _NEEDED.items()
+        for column in sorted(needed - _columns(connection, table))
+    ]
+    if missing:
+        raise HarmonyError(
+            ErrorCode.DEPENDENCY_ERROR,
+            Reason.LIBRARY_SCHEMA,
+            f"{named} does not look like a beets library: it has no {', '.join(missing)}. "
+            "Does HARMONY_BEETS_LIBRARY name the right file?",
+            path=str(named),
+            missing=missing,
+        )
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1].decode() for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+def _rows(
+    connection: sqlite3.Connection, table: str, attributes: str, wanted: Sequence[str]
+) -> list[RawRow]:
+    columns = _columns(connection, table)
+    has_attributes = _columns(connection, attributes) >= {"entity_id", "key", "value"}
+
+    def source(column: str) -> str:
+        if column in columns:
+            return f"t.{column}"
+        if has_attributes:  # beets keeps there what has no column of its own in that release
+            return f"(SELECT value FROM {attributes} WHERE entity_id = t.id AND key = '{column}')"
+        return "NULL"
+
+    selected = ", ".join(map(source, wanted))
+    found = connection.execute(f"SELECT {selected} FROM {table} AS t ORDER BY t.id")
+    return [dict(zip(wanted, row, strict=True)) for row in found]
