@@ -1,0 +1,104 @@
+"""What the file system and odd files say, in the error vocabulary."""
+
+import errno
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.paths import path_text
+
+ODD_FILE = (
+    struct.error,
+    ValueError,  # also wrong text, wrong base64
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    zlib.error,
+)
+"""What reading a file's structure raises where the structure is not what it should be."""
+
+_SAYINGS: dict[int, tuple[ErrorCode, Reason, str]] = {
+    errno.ENOENT: (
+        ErrorCode.NOT_FOUND,
+        Reason.FILE_MISSING,
+        "is not there; is the disk mounted, and is the library up to date?",
+    ),
+    errno.ENOSPC: (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.DISK_FULL,
+        "was not changed: its disk is full; make room and run again",
+    ),
+    errno.EROFS: (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.READ_ONLY,
+        "was not changed: it or its folder may not be written; allow it, or leave it as it is",
+    ),
+    errno.EXDEV: (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.CROSS_DEVICE,
+        "was not changed: nothing can be renamed over it (is it mounted by itself?)",
+    ),
+}
+_SAME_AS = {
+    errno.ENOTDIR: errno.ENOENT,
+    errno.EDQUOT: errno.ENOSPC,
+    errno.EFBIG: errno.ENOSPC,
+    errno.EACCES: errno.EROFS,
+    errno.EPERM: errno.EROFS,
+    errno.EBUSY: errno.EXDEV,
+}
+
+
+class UnsuitedFileError(ValueError):
+    """The file is whole, but of a kind into which no cover is put."""
+
+
+def shown(path: Path) -> str:
+    """The path as text that can be stored and shown."""
+    return path_text(os.fsencode(path))
+
+
+def file_error(path: Path, error: OSError) -> HarmonyError:
+    """The failure of a system call on `path`."""
+    number = error.errno or 0
+    code, reason, saying = _SAYINGS.get(
+        _SAME_AS.get(number, number),
+        (
+            ErrorCode.DEPENDENCY_ERROR,
+            Reason.IO_ERROR,
+            "could not be read or written; look at its disk",
+        ),
+    )
+    name = errno.errorcode.get(number, "unknown")
+    return HarmonyError(code, reason, f"{shown(path)} {saying} ({name}).", path=shown(path))
+
+
+@contextmanager
+def speaking_of(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with `path` into a HarmonyError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise file_error(path, error) from error
+    except UnsuitedFileError as error:
+        raise HarmonyError(
+            ErrorCode.UNSUPPORTED_MEDIA,
+            Reason.AUDIO_FORMAT,
+            f"{shown(path)} was left alone: covers cannot be put into {error}.",
+            path=shown(path),
+        ) from error
+    except ODD_FILE as error:
+        said = str(error) or type(error).__name__
+        raise HarmonyError(
+            ErrorCode.UNSUPPORTED_MEDIA,
+            Reason.BROKEN_TAG,
+            f"{shown(path)} was left alone, its tags are damaged: {said}. "
+            "A tag editor may mend it.",
+            path=shown(path),
+        ) from error

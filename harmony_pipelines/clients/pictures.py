@@ -1,0 +1,116 @@
+"""Read and replace the front cover of an audio file, and leave every other byte of its tags alone.
+
+This is the one boundary where what odd files raise becomes a HarmonyError. `replace_front` writes
+in place and is only ever given a copy: `embedding.py` is the way to change a file of the user's.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+from harmony_pipelines.clients.audio_container import Container, audio_start, container_of
+from harmony_pipelines.clients.file_errors import shown, speaking_of
+from harmony_pipelines.clients.front_cover import FrontCover, NewCover
+from harmony_pipelines.clients.pictures_apev2 import ApeTags
+from harmony_pipelines.clients.pictures_asf import AsfTags
+from harmony_pipelines.clients.pictures_chunks import DsfTags, FormTags, Mp3Tags
+from harmony_pipelines.clients.pictures_flac import FlacTags
+from harmony_pipelines.clients.pictures_mp4 import Mp4Tags
+from harmony_pipelines.clients.pictures_ogg import OggTags
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+
+class _Tags(Protocol):
+    """A file's tags: the front cover, all else, and how to write another front cover."""
+
+    def front(self) -> tuple[str, bytes] | None: ...
+
+    def rest(self) -> tuple[bytes, ...]: ...
+
+    def put(self, cover: NewCover | None) -> None: ...
+
+
+_TAGS: dict[Container, Callable[[BinaryIO], _Tags]] = {
+    Container.MP3: Mp3Tags,
+    Container.FLAC: lambda file: FlacTags(file, audio_start(file)),
+    Container.MP4: Mp4Tags,
+    Container.VORBIS: OggTags,
+    Container.OPUS: OggTags,
+    Container.AIFF: FormTags,
+    Container.WAV: FormTags,
+    Container.DSF: DsfTags,
+    Container.APE: ApeTags,
+    Container.WAVPACK: ApeTags,
+    Container.MUSEPACK: ApeTags,
+    Container.ASF: AsfTags,
+}
+_MIMES = frozenset({"image/jpeg", "image/png"})
+_LARGEST = (1 << 24) - 100
+"""What fits into a FLAC block with its header; no player wants more in the other containers."""
+_LARGEST_IN_OGG = 10 << 20
+"""Other taggers' time to save such a file grows with the square of the picture."""
+
+
+def read_front(path: Path) -> FrontCover | None:
+    """The front cover in the file, or None."""
+    with _tags(path) as (_, tags):
+        front = tags.front()
+    return front and FrontCover.of(front[1], front[0])
+
+
+def accepted_mimes(path: Path) -> frozenset[str]:
+    """The picture types that may be put into this file: those that every player reads.
+
+    WebP would fit into most containers, but players show nothing; MP4 and ASF have no word for it.
+    """
+    with _tags(path):
+        return _MIMES
+
+
+def tags_without_front(path: Path) -> tuple[bytes, ...]:
+    """All else in the tags: frames, blocks or atoms, each as it lies in the file."""
+    with _tags(path) as (_, tags):
+        return tags.rest()
+
+
+def replace_front(path: Path, cover: NewCover | None, *, named: Path | None = None) -> None:
+    """Put the cover into the file in place of its front cover; None takes the front cover out.
+
+    `named` is the file that errors speak of when `path` is its copy.
+    """
+    with _tags(path, "r+b", named or path) as (container, tags):
+        if cover is not None:
+            _check(named or path, container, cover)
+        if cover is not None or tags.front() is not None:
+            tags.put(cover)
+
+
+@contextmanager
+def _tags(
+    path: Path, mode: Literal["rb", "r+b"] = "rb", named: Path | None = None
+) -> Iterator[tuple[Container, _Tags]]:
+    named = named or path
+    with speaking_of(named), path.open(mode) as file:
+        container = container_of(file, named)
+        yield container, _TAGS[container](file)
+
+
+def _check(path: Path, container: Container, cover: NewCover) -> None:
+    if cover.mime not in _MIMES:
+        raise HarmonyError(
+            ErrorCode.UNSUPPORTED_MEDIA,
+            Reason.IMAGE_FORMAT,
+            f"{shown(path)} takes JPEG and PNG covers, not {cover.mime}.",
+            path=shown(path),
+        )
+    limit = _LARGEST_IN_OGG if container in (Container.VORBIS, Container.OPUS) else _LARGEST
+    if len(cover.data) > limit:
+        raise HarmonyError(
+            ErrorCode.PAYLOAD_TOO_LARGE,
+            Reason.TOO_MANY_BYTES,
+            f"The cover for {shown(path)} has {len(cover.data)} bytes, more than the {limit} that "
+            f"fit into {container}; choose a smaller picture.",
+            path=shown(path),
+            limit=limit,
+        )

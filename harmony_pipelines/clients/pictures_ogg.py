@@ -1,0 +1,227 @@
+"""The front cover among the Vorbis comments of an Ogg Vorbis or Opus file."""
+
+import base64
+import binascii
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from harmony_pipelines.clients.front_cover import NewCover, position_of_front
+from harmony_pipelines.clients.pictures_flac import NO_PICTURE, PictureBlock, picture_or_none
+from harmony_pipelines.clients.splice import BLOCK, size_of, splice
+
+_CAPTURE = b"OggS"
+_HEAD = struct.Struct("<4sBBqIIIB")
+_CONTINUED, _LAST = 1, 4
+_UNFINISHED = -1
+_PICTURE_KEY = b"METADATA_BLOCK_PICTURE="
+_COMMENTS = {b"\x01vorbis": b"\x03vorbis", b"OpusHead": b"OpusTags"}
+_HEADERS_AFTER_FIRST = {b"\x01vorbis": 2, b"OpusHead": 1}
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of an Ogg file."""
+
+    start: int
+    flags: int
+    position: int
+    serial: int
+    number: int
+    lacing: bytes
+    body: bytes
+    checksum: int = 0
+
+    @property
+    def length(self) -> int:
+        """The page's bytes, header included."""
+        return _HEAD.size + len(self.lacing) + len(self.body)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the checksum read with the page is the right one."""
+        return self.render()[22:26] == struct.pack("<I", self.checksum)
+
+    def render(self) -> bytes:
+        """The page's bytes with the right checksum."""
+        fields = (_CAPTURE, 0, self.flags, self.position, self.serial, self.number)
+        raw = _HEAD.pack(*fields, 0, len(self.lacing)) + self.lacing + self.body
+        return raw[:22] + struct.pack("<I", _checksum(raw)) + raw[26:]
+
+
+def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
+    """The file's pages from `start` on, as far as whole pages follow each other."""
+    at, end = start, size_of(file)
+    while at + _HEAD.size <= end:
+        file.seek(at)
+        head = file.read(_HEAD.size)
+        magic, _, flags, position, serial, number, checksum, count = _HEAD.unpack(head)
+        lacing = file.read(count)
+        body = file.read(sum(lacing))
+        if magic != _CAPTURE or len(lacing) != count or len(body) != sum(lacing):
+            return
+        page = Page(at, flags, position, serial, number, lacing, body, checksum)
+        yield page
+        at += page.length
+
+
+class OggTags:
+    """The comment header of an Ogg Vorbis or Opus file, each comment as its bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        found = pages(file)
+        first = next(found, None)
+        if first is None or not first.body:
+            raise ValueError("its first page is broken")
+        self._magic = first.body[: 8 if first.body.startswith(b"OpusHead") else 7]
+        self._pages = _header_pages(found, first.serial, _HEADERS_AFTER_FIRST[self._magic])
+        packets = _packets(self._pages)
+        self._setup = packets[1:]
+        self._read_comments(packets[0])
+
+    def _read_comments(self, packet: bytes) -> None:
+        start = _COMMENTS[self._magic]
+        if not packet.startswith(start):
+            raise ValueError("the second header is not the comments")
+        at = len(start) + 4 + struct.unpack_from("<I", packet, len(start))[0]
+        self._vendor = packet[:at]
+        count = struct.unpack_from("<I", packet, at)[0]
+        at += 4
+        self._comments: list[bytes] = []
+        for _ in range(count):
+            length = struct.unpack_from("<I", packet, at)[0]
+            if at + 4 + length > len(packet):
+                raise ValueError("a comment is longer than the header")
+            self._comments.append(packet[at + 4 : at + 4 + length])
+            at += 4 + length
+        self._behind = packet[at:]
+        pictures = [_picture(comment) for comment in self._comments]
+        self._at = position_of_front([p.kind if p else None for p in pictures])
+        self._front = None if self._at is None else pictures[self._at]
+
+    def front(self) -> tuple[str, bytes] | None:
+        """The front cover's declared type and its bytes."""
+        return self._front and (self._front.mime.decode("latin-1"), self._front.data)
+
+    def rest(self) -> tuple[bytes, ...]:
+        """All comments but the front cover, and the other headers."""
+        others = [c for at, c in enumerate(self._comments) if at != self._at]
+        return (self._vendor, *others, self._behind, *self._setup)
+
+    def put(self, cover: NewCover | None) -> None:
+        """Write the headers with this front cover, and number the pages behind them anew."""
+        comments = list(self._comments)
+        at = len(comments) if self._at is None else self._at
+        del comments[at : at + 1]
+        if cover is not None:
+            block = (self._front or NO_PICTURE).showing(cover, measured=self._magic != b"OpusHead")
+            comments.insert(at, _PICTURE_KEY + base64.b64encode(block.render()))
+        packet = b"".join(
+            (
+                self._vendor,
+                struct.pack("<I", len(comments)),
+                *(struct.pack("<I", len(c)) + c for c in comments),
+                self._behind,
+            )
+        )
+        self._write([packet, *self._setup])
+
+    def _write(self, packets: list[bytes]) -> None:
+        old_first, old_last = self._pages[0], self._pages[-1]
+        start, end = old_first.start, old_last.start + old_last.length
+        new = _paged(packets, old_first, old_last)
+        raw = b"".join(page.render() for page in new)
+        shift = len(new) - len(self._pages)
+        if shift:
+            _check_numbers_can_move(self._file, end)
+        splice(self._file, start, end - start, raw)
+        if shift and not old_last.flags & _LAST:
+            _renumber(self._file, start + len(raw), old_first.serial, shift)
+
+
+def _header_pages(found: Iterator[Page], serial: int, packets: int) -> list[Page]:
+    taken: list[Page] = []
+    for page in found:
+        if page.serial != serial:
+            raise ValueError("another stream's page stands among the headers")
+        taken.append(page)
+        packets -= sum(size < 255 for size in page.lacing)
+        if packets <= 0:
+            break
+    if packets or taken[-1].lacing[-1] == 255:
+        raise ValueError("the headers do not end where a page ends")
+    return taken
+
+
+def _packets(of: list[Page]) -> list[bytes]:
+    packets = [bytearray()]
+    for page in of:
+        at = 0
+        for size in page.lacing:
+            packets[-1] += page.body[at : at + size]
+            at += size
+            if size < 255:
+                packets.append(bytearray())
+    return [bytes(packet) for packet in packets[:-1]]
+
+
+def _paged(packets: list[bytes], first: Page, last: Page) -> list[Page]:
+    """The packets in as few pages as they need, numbered from the first."""
+    lacing = b"".join(b"\xff" * (len(p) // 255) + bytes([len(p) % 255]) for p in packets)
+    body = b"".join(packets)
+    new: list[Page] = []
+    at = 0
+    for number, cut in enumerate(range(0, len(lacing), 255), start=first.number):
+        part = lacing[cut : cut + 255]
+        ends_a_packet = any(size < 255 for size in part)
+        flags = _CONTINUED if cut and lacing[cut - 1] == 255 else 0
+        position = 0 if ends_a_packet else _UNFINISHED
+        content = body[at : at + sum(part)]
+        new.append(Page(0, flags, position, first.serial, number, part, content))
+        at += len(content)
+    new[-1] = replace(new[-1], flags=new[-1].flags | (last.flags & _LAST), position=last.position)
+    return new
+
+
+def _check_numbers_can_move(file: BinaryIO, start: int) -> None:
+    """ValueError where the pages behind the headers are broken off and begin again."""
+    at = start
+    for page in pages(file, start):
+        at = page.start + page.length
+    file.seek(at + 1)  # at `at` a page may begin that the end of the file cuts off
+    kept = b""
+    while block := file.read(BLOCK):
+        if _CAPTURE in kept + block:
+            raise ValueError("there is something else between its pages")
+        kept = block[-3:]
+
+
+def _renumber(file: BinaryIO, start: int, serial: int, shift: int) -> None:
+    for page in pages(file, start):
+        if page.serial != serial:
+            continue
+        raw = replace(page, number=(page.number + shift) % (1 << 32)).render()
+        file.seek(page.start + 18)
+        file.write(raw[18:26])
+        if page.flags & _LAST:
+            return
+
+
+def _picture(comment: bytes) -> PictureBlock | None:
+    if comment[: len(_PICTURE_KEY)].upper() != _PICTURE_KEY:
+        return None
+    try:
+        raw = base64.b64decode(comment[len(_PICTURE_KEY) :])
+    except binascii.Error:
+        return None
+    return picture_or_none(raw)
+
+
+def _checksum(raw: bytes) -> int:
+    """Ogg's CRC-32: zlib's polynomial with the bits the other way round and no inversions."""
+    crc = zlib.crc32(raw.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{crc:032b}"[::-1], 2)

@@ -1,0 +1,288 @@
+"""The only way a file of the user's is changed: a copy beside it, changed, verified, renamed over.
+
+Whatever happens at whatever instant, the file is the old one or the new one. There is no second
+way: where a file cannot be replaced by a rename it is left alone.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harmony_pipelines.clients.file_errors import file_error, shown, speaking_of
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+_LITTER = re.compile(r"\.harmony-[0-9a-f]{12}(\.[^.]*)?")
+_POLL_S = 0.1
+_NO_SUCH_FEATURE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENOLCK}
+_NOT_ALLOWED = {errno.EPERM, errno.EACCES, *_NO_SUCH_FEATURE}
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """Where files may be changed, and what of them.
+
+    `roots` are the library's folders; a link that leads out of them is refused. `room` is what a
+    file may grow by.
+    """
+
+    roots: tuple[Path, ...]
+    break_hard_links: bool = False
+    room: int = 32 << 20
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The file that was replaced (links followed), and what the file system could not keep of it.
+
+    `not_kept` holds `mode`, `owner` and `attributes`: to be said once a run, not once a file.
+    """
+
+    path: Path
+    not_kept: frozenset[str]
+
+
+def replace_file(
+    path: Path,
+    change: Callable[[Path], None],
+    verify: Callable[[Path, Path], None],
+    guard: Callable[[], None],
+    options: WriteOptions,
+) -> Replaced:
+    """Let `change` work on a copy, `verify` compare old and new, and rename the copy over the file.
+
+    `guard` is called right before the rename and raises if the run is over. Any failure before the
+    rename leaves the file as it was and no copy behind; after it, only the sync of the folder can
+    fail, and the file is the new one.
+    """
+    try:
+        target = _resolved(path, options.roots)
+        before = target.stat()
+        _check_may_be_replaced(target, before, options)
+        with _copy_beside(target, before.st_size) as copy:
+            change(copy)
+            verify(target, copy)
+            not_kept = _keep_metadata(target, before, copy)
+            _sync(copy)
+            guard()
+            if _stamp(target.stat()) != _stamp(before):
+                raise changed_meanwhile(target)
+            copy.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise file_error(path, error) from error
+    return Replaced(target, not_kept)
+
+
+def changed_meanwhile(target: Path) -> HarmonyError:
+    """The failure of a file that is not what it was when the work on it began."""
+    return HarmonyError(
+        ErrorCode.CONFLICT,
+        Reason.CHANGED_MEANWHILE,
+        f"{shown(target)} was left alone: another program changed it meanwhile.",
+        path=shown(target),
+    )
+
+
+def sweep(folder: Path, *, now: float, older_than_s: float = 3600) -> list[Path]:
+    """Remove the copies that a killed run left in the folder; returns which.
+
+    A copy in use is held by its writer's kernel lock and stays.
+    """
+    removed: list[Path] = []
+    with speaking_of(folder):
+        for litter in folder.iterdir():
+            if _LITTER.fullmatch(litter.name) and _is_abandoned(litter, now - older_than_s):
+                litter.unlink(missing_ok=True)
+                removed.append(litter)
+    return removed
+
+
+@contextlib.contextmanager
+def album_lock(
+    locks_dir: Path, key: str, deadline: Deadline, *, wait_s: float = 10.0
+) -> Iterator[None]:
+    """Hold the album's kernel lock, which only its holder's end releases.
+
+    CONFLICT if another process or thread still has it after `wait_s`, or at the deadline.
+    """
+    name = hashlib.sha256(key.encode()).hexdigest()[:32] + ".lock"
+    with speaking_of(locks_dir):
+        locks_dir.mkdir(parents=True, exist_ok=True)
+    handle = _locked(locks_dir / name, key, time.monotonic() + deadline.limit(wait_s))
+    try:
+        yield
+    finally:
+        (locks_dir / name).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _locked(path: Path, key: str, until: float) -> int:
+    while True:
+        with speaking_of(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if _take(handle) and _is_still(handle, path):
+                return handle
+        os.close(handle)
+        left = until - time.monotonic()
+        if left <= 0:
+            raise HarmonyError(
+                ErrorCode.CONFLICT,
+                Reason.LOCKED,
+                f"Another run is at work on album {key}; it comes with the next run.",
+                album=key,
+            )
+        time.sleep(min(_POLL_S, left))
+
+
+def _take(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still(handle: int, path: Path) -> bool:
+    """Whether the lock taken is the one that others see: its last holder removes the file."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _resolved(path: Path, roots: tuple[Path, ...]) -> Path:
+    target = path.resolve(strict=True)
+    if any(target.is_relative_to(root.resolve()) for root in roots):
+        return target
+    raise HarmonyError(
+        ErrorCode.VALIDATION_ERROR,
+        Reason.OUTSIDE_LIBRARY,
+        f"{shown(path)} was left alone: it leads to {shown(target)}, outside the library.",
+        path=shown(path),
+    )
+
+
+def _check_may_be_replaced(target: Path, found: os.stat_result, options: WriteOptions) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise HarmonyError(
+            ErrorCode.UNSUPPORTED_MEDIA,
+            Reason.NOT_AUDIO,
+            f"{shown(target)} was left alone: it is no regular file.",
+            path=shown(target),
+        )
+    if found.st_nlink > 1 and not options.break_hard_links:
+        raise HarmonyError(
+            ErrorCode.CONFLICT,
+            Reason.HARD_LINK,
+            f"{shown(target)} was left alone: it has {found.st_nlink} names (hard links), and only "
+            "this one would change. HARMONY_ARTWORK_HARDLINKS=break allows that.",
+            path=shown(target),
+        )
+    if not found.st_mode & 0o222 or not os.access(target, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    if shutil.disk_usage(target.parent).free < found.st_size + options.room:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def _copy_beside(target: Path, size: int) -> Iterator[Path]:
+    """A hidden copy in the same folder, locked while it is ours and gone afterwards."""
+    copy = target.with_name(f".harmony-{secrets.token_hex(6)}{target.suffix}")
+    handle = -1
+    try:
+        handle = os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with _tolerated(_NO_SUCH_FEATURE):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.copyfile(target, copy)
+        if copy.stat().st_size != size:
+            raise changed_meanwhile(target)
+        yield copy
+    finally:
+        if handle >= 0:
+            copy.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _keep_metadata(target: Path, before: os.stat_result, copy: Path) -> frozenset[str]:
+    """Give the copy the file's owner, mode and extended attributes; what it could not take."""
+    lost: set[str] = set()
+    for owner in ((before.st_uid, before.st_gid), (-1, before.st_gid)):
+        with _tolerated(_NOT_ALLOWED):
+            os.chown(copy, *owner)
+            break
+    if not _attributes_copied(target, copy):
+        lost.add("attributes")
+    with _tolerated(_NOT_ALLOWED):
+        copy.chmod(stat.S_IMODE(before.st_mode))
+    after = copy.stat()
+    if (after.st_uid, after.st_gid) != (before.st_uid, before.st_gid):
+        lost.add("owner")
+    if after.st_mode != before.st_mode:
+        lost.add("mode")
+    return frozenset(lost)
+
+
+def _attributes_copied(target: Path, copy: Path) -> bool:
+    kept = True
+    with _tolerated(_NOT_ALLOWED):
+        for name in os.listxattr(target):
+            try:
+                os.setxattr(copy, name, os.getxattr(target, name))
+            except OSError as error:
+                if error.errno not in _NOT_ALLOWED:
+                    raise
+                kept = False
+    return kept
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    with _tolerated(_NOT_ALLOWED):  # some network file systems sync no folders
+        _sync(folder)
+
+
+@contextlib.contextmanager
+def _tolerated(numbers: set[int]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _is_abandoned(litter: Path, before: float) -> bool:
+    try:
+        found = litter.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_mtime > before:
+            return False
+        handle = os.open(litter, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return _take(handle)
+    except OSError as error:
+        return error.errno in _NO_SUCH_FEATURE  # no locks here: age alone decides
+    finally:
+        os.close(handle)

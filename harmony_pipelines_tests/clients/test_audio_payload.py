@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from harmony_pipelines.clients.audio_payload import fingerprint
+from harmony_pipelines.clients.pictures import replace_front
+from harmony_pipelines.clients.pictures_ogg import pages
+from harmony_pipelines.domain.errors import HarmonyError, Reason
+from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, sample
+
+_ANY_FILE = pytest.mark.parametrize("file", [*SAMPLES, *SHARED], ids=lambda path: path.name)
+
+
+@_ANY_FILE
+def test_a_cover_does_not_change_the_fingerprint(file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / f"copy{file.suffix}"
+    copy.write_bytes(file.read_bytes())
+    before = fingerprint(copy)
+    replace_front(copy, a_jpeg(200_000))
+    assert fingerprint(copy) == before
+
+
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda path: path.name)
+def test_one_other_bit_of_audio_changes_the_fingerprint(file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / file.name
+    raw = bytearray(file.read_bytes())
+    at = raw.find(b"mdat") + 100 if b"mdat" in raw else len(raw) - 300
+    raw[at] ^= 1
+    copy.write_bytes(raw)
+    assert fingerprint(copy) != fingerprint(file)
+
+
+@pytest.mark.parametrize("name", ["tone.m4a", "tone-alac.m4a"])
+def test_an_offset_that_did_not_move_with_the_audio_is_seen(name: str, tmp_path: Path) -> None:
+    file = sample(name, tmp_path)
+    before = fingerprint(file)
+    raw = bytearray(file.read_bytes())
+    first_offset = raw.index(b"stco") + 12
+    raw[first_offset + 3] ^= 4
+    file.write_bytes(raw)
+    assert fingerprint(file) != before
+
+
+@pytest.mark.parametrize("name", ["tone.ogg", "tone.opus"])
+def test_a_page_with_a_wrong_number_or_checksum_is_seen(name: str, tmp_path: Path) -> None:
+    file = sample(name, tmp_path)
+    before = fingerprint(file)
+    with file.open("rb") as opened:
+        last = list(pages(opened))[-1].start
+    for field in (last + 18, last + 22):
+        raw = bytearray(sample(name, tmp_path).read_bytes())
+        raw[field] ^= 1
+        file.write_bytes(raw)
+        assert fingerprint(file) != before
+
+
+def test_tags_behind_the_audio_are_not_audio(tmp_path: Path) -> None:
+    file = sample("tone.mp3", tmp_path)
+    before = fingerprint(file)
+    file.write_bytes(file.read_bytes() + b"TAG" + bytes(125))
+    assert fingerprint(file) == before
+
+
+def test_a_wav_without_a_length_of_its_sound_is_refused(tmp_path: Path) -> None:
+    file = sample("tone.wav", tmp_path)
+    raw = bytearray(file.read_bytes())
+    at = raw.index(b"data") + 4
+    raw[at : at + 4] = b"\xff\xff\xff\xff"
+    file.write_bytes(raw)
+    with pytest.raises(HarmonyError) as caught:
+        fingerprint(file)
+    assert caught.value.reason is Reason.BROKEN_TAG

@@ -1,0 +1,110 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_pipelines.clients.embedding import EmbedOptions, embed_front
+from harmony_pipelines.clients.pictures import read_front, replace_front
+from harmony_pipelines.clients.safe_write import WriteOptions
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, a_png, sample
+
+_ANY_FILE = pytest.mark.parametrize("file", [*SAMPLES, *SHARED], ids=lambda path: path.name)
+
+
+@_ANY_FILE
+def test_a_cover_is_embedded_once_and_the_old_one_is_handed_over(
+    file: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / f"copy{file.suffix}"
+    copy.write_bytes(file.read_bytes())
+    kept: list[bytes] = []
+    options = _options(tmp_path, kept)
+    old = read_front(copy)
+
+    first = embed_front(copy, a_jpeg(50_000), options)
+    assert (first.changed, first.old) == (True, old)
+    stamp = (copy.stat().st_mtime_ns, copy.stat().st_ino)
+    again = embed_front(copy, a_jpeg(50_000), options)
+    assert not again.changed
+    assert (copy.stat().st_mtime_ns, copy.stat().st_ino) == stamp
+    embed_front(copy, a_png(), options)
+
+    assert kept == [*([old.data] if old else []), a_jpeg(50_000).data]
+    assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_a_file_named_as_another_kind_is_embedded_by_its_bytes(tmp_path: Path) -> None:
+    for name, called in (("tone.flac", "a.mp3"), ("tone.mp3", "b.flac"), ("tone.opus", "c.ogg")):
+        file = sample(name, tmp_path, called=called)
+        assert embed_front(file, a_jpeg(), _options(tmp_path)).changed
+
+
+def test_a_cover_goes_back_to_none(tmp_path: Path) -> None:
+    for path in SAMPLES:
+        file = sample(path.name, tmp_path)
+        embed_front(file, a_jpeg(), _options(tmp_path))
+        assert embed_front(file, None, _options(tmp_path)).changed
+        assert read_front(file) is None
+        assert not embed_front(file, None, _options(tmp_path)).changed
+
+
+def test_another_cover_than_the_expected_one_stays(tmp_path: Path) -> None:
+    file = sample("tone.flac", tmp_path)
+    embed_front(file, a_png(), _options(tmp_path))
+    before = file.read_bytes()
+    with pytest.raises(HarmonyError) as caught:
+        embed_front(file, a_jpeg(), replace(_options(tmp_path), only_over="0" * 64))
+    assert (caught.value.code, caught.value.reason) == (
+        ErrorCode.CONFLICT,
+        Reason.CHANGED_MEANWHILE,
+    )
+    assert file.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_kept_is_not_displaced(tmp_path: Path) -> None:
+    def full(_: bytes) -> None:
+        raise HarmonyError(ErrorCode.DEPENDENCY_ERROR, Reason.DISK_FULL, "the store is full")
+
+    file = sample("tone.mp3", tmp_path)
+    replace_front(file, a_png())
+    before = file.read_bytes()
+    with pytest.raises(HarmonyError, match="the store is full"):
+        embed_front(file, a_jpeg(), replace(_options(tmp_path), keep_old=full))
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_errors_name_the_file_and_not_its_copy(tmp_path: Path) -> None:
+    file = sample("tone.mp3", tmp_path)
+    with pytest.raises(HarmonyError) as caught:
+        embed_front(file, replace(a_jpeg(), mime="image/webp"), _options(tmp_path))
+    assert "tone.mp3" in caught.value.message
+    assert ".harmony-" not in str(caught.value.as_dict())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_file_gets_its_cover_or_stays_byte_for_byte(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    found = data.draw(st.sampled_from(SAMPLES))
+    raw = bytearray(found.read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    folder = tmp_path_factory.mktemp("odd")
+    file = folder / found.name
+    file.write_bytes(raw[: data.draw(st.integers(len(raw) // 2, len(raw)))])
+    before = file.read_bytes()
+    try:
+        assert embed_front(file, a_jpeg(), _options(folder)).changed
+    except HarmonyError:
+        assert file.read_bytes() == before
+    assert list(folder.iterdir()) == [file]
+
+
+def _options(folder: Path, kept: list[bytes] | None = None) -> EmbedOptions:
+    keep = (kept if kept is not None else []).append
+    return EmbedOptions(WriteOptions((folder,), room=0), lambda: None, keep)
