@@ -1,0 +1,110 @@
+"""A folder of files named by their own SHA-256, each there whole or not at all."""
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+from harmony_pipelines.clients.file_errors import shown, speaking_of
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+_OWNER_ONLY_FOLDER = 0o700
+_TEMPORARY = ".tmp-"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ContentStore:
+    """Keeps bytes by their SHA-256; several processes may use one folder at once.
+
+    Readable by its owner only. What was put survives the power failing right after.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes and return their SHA-256; what is there already is not written again."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._path(sha256)
+        with speaking_of(path):
+            if _content(path) != data:
+                self._folder.mkdir(_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+                path.parent.mkdir(_OWNER_ONLY_FOLDER, exist_ok=True)
+                _write_whole(path, data)
+                _sync_folder(self._folder)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes of that SHA-256; NOT_FOUND if they are not there, or no longer what they were.
+
+        A damaged file is removed, so that the next `put` brings it back.
+        """
+        path = self._path(sha256)
+        with speaking_of(path):
+            data = _content(path)
+            if data is not None and hashlib.sha256(data).hexdigest() == sha256:
+                return data
+            path.unlink(missing_ok=True)
+        what = "is not there" if data is None else "was damaged and has been removed"
+        raise HarmonyError(
+            ErrorCode.NOT_FOUND,
+            Reason.FILE_MISSING,
+            f"{shown(path)} {what}; it must be fetched again.",
+            path=shown(path),
+            sha256=sha256,
+        )
+
+    def sweep(self, older_than_seconds: float = 3600.0) -> int:
+        """Remove what writers that were killed left behind; how many files that was."""
+        too_old = time.time() - older_than_seconds
+        removed = 0
+        with speaking_of(self._folder):
+            for path in self._folder.glob(f"??/{_TEMPORARY}*"):
+                try:
+                    if path.stat().st_mtime < too_old:
+                        path.unlink()
+                        removed += 1
+                except FileNotFoundError:
+                    continue  # its writer finished, or another sweep was faster
+        return removed
+
+    def _path(self, sha256: str) -> Path:
+        if not _SHA256.fullmatch(sha256):
+            raise HarmonyError(
+                ErrorCode.VALIDATION_ERROR,
+                Reason.INVALID_ID,
+                f"{sha256!r} is no SHA-256 of 64 lower-case hexadecimal digits.",
+            )
+        return self._folder / sha256[:2] / sha256
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    number, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)  # mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
