@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
+from harmony_pipelines.clients.addresses import DEFAULT_HOSTS
 from harmony_pipelines.clients.home import prepare_home
 from harmony_pipelines.domain import setting_values as values
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -393,8 +394,7 @@ SETTINGS: Mapping[str, Setting] = {
     "artwork_hosts": Setting(
         "HARMONY_ARTWORK_HOSTS",
         values.hosts(),
-        "i.scdn.co,image-cdn-ak.spotifycdn.com,image-cdn-fa.spotifycdn.com,"
-        "coverartarchive.org,archive.org",
+        DEFAULT_HOSTS,
         "Hosts that covers may come from, their subdomains included; host:port allows plain "
         "http and any address for that one.",
     ),
@@ -496,6 +496,24 @@ SETTINGS: Mapping[str, Setting] = {
 """What the user may set, by its field of `Settings`."""
 
 
+_TO_COME = (
+    "artwork_cover_file",
+    "beets_update",
+    "embed_cron",
+    "heartbeat_url",
+    "notify_on",
+    "notify_urls",
+    "refresh_cron",
+    "retention_cron",
+    "retention_days",
+    "run_history_days",
+    "spotify_isrc_daily_requests",
+    "timezone",
+    "ui_allowed_hosts",
+)
+"""Settings whose part of the product is still to be built."""
+
+
 class Fault(NamedTuple):
     """A setting that cannot be used, its value as it may be shown, and what it must be."""
 
@@ -517,7 +535,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise _refusal(faults)
     read["timezone"] = read["timezone"] or _system_time_zone()
-    return Settings(**_hung_on_home(read), warnings=_unknown_names(given))
+    warnings = (*_unknown_names(given), *_without_effect(given))
+    return Settings(**_hung_on_home(read), warnings=warnings)
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
@@ -612,6 +631,15 @@ def _unknown_names(given: Mapping[str, str]) -> tuple[str, ...]:
         f"{name} is not a setting and does nothing{_nearest(name, known)}."
         for name in sorted(given)
         if name.startswith("HARMONY_") and name not in known
+    )
+
+
+def _without_effect(given: Mapping[str, str]) -> tuple[str, ...]:
+    to_come = (SETTINGS[field] for field in _TO_COME)
+    return tuple(
+        f"{setting.name} has no effect yet (CHANGELOG.md says what is still to come)."
+        for setting in to_come
+        if given.get(setting.name, setting.default) != setting.default
     )
 
 

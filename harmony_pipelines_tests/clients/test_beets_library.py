@@ -16,7 +16,7 @@ from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
-FILLED_LATER = {"has_front", "front_sha256", "front_width", "front_height"}
+FILLED_LATER = {column.name for column in tables.beets_tracks.c if "front" in column.name}
 SPOTIFY_ID = "4m2880jivSbbyEGAKfITCa"
 
 RECENT = """
