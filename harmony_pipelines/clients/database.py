@@ -37,11 +37,11 @@ def open_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> Engine:
 
 
 def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
-    if url.database and url.database != ":memory:":
-        _make_private(Path(url.database))
     engine = sa.create_engine(
         url, connect_args={"timeout": busy_seconds, "check_same_thread": False}
     )
+    if url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
