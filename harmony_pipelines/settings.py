@@ -9,17 +9,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
-
-import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
 
 from harmony_pipelines.clients.addresses import DEFAULT_HOSTS
 from harmony_pipelines.clients.home import prepare_home
 from harmony_pipelines.domain import setting_values as values
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.setting_values import Kind
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 _LONGEST_SHOWN = 80
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
@@ -56,7 +56,10 @@ def _home_path(text: str) -> Path:
     return home
 
 
-def _database_url(text: str) -> sa.URL:
+def _database_url(text: str) -> "sa.URL":
+    import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = sa.make_url(text)
     except ArgumentError as error:
@@ -608,7 +611,7 @@ def _hung_on_home(read: Mapping[str, Any]) -> dict[str, Any]:
     return placed | {"database_url": _located(read["database_url"], home)}
 
 
-def _located(url: sa.URL, home: Path) -> str:
+def _located(url: "sa.URL", home: Path) -> str:
     if url.get_backend_name() == "sqlite":
         database = (url.database or "").replace("$HARMONY_HOME", str(home))
         url = url.set(database=str(home / Path(database).expanduser()))

@@ -1,6 +1,7 @@
 """The SQL catalogue: what is stored of the watched artists, the library, matches and artwork."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -18,16 +19,22 @@ def utc_text(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _always() -> None:
+    """Nothing speaks against a commit."""
+
+
 class Catalogue:
     """Reads and whole transactions over the tables; nothing of it is half done after a kill."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, guard: Callable[[], None] = _always) -> None:
+        """`guard` is asked right before each commit and raises once nothing may be written."""
         self.engine = engine
+        self._guard = guard
 
     @classmethod
-    def open(cls, url: str) -> "Catalogue":
+    def open(cls, url: str, guard: Callable[[], None] = _always) -> "Catalogue":
         """Open the database and make the tables that are not there; safe from many processes."""
-        catalogue = cls(open_engine(url))
+        catalogue = cls(open_engine(url), guard)
         with writing(catalogue.engine) as connection:
             tables.metadata.create_all(connection)
         return catalogue
@@ -55,16 +62,28 @@ class Catalogue:
 
     # Writing
 
-    def replace(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Make the table hold just these rows, in one transaction."""
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that alone may write; committed only while the guard lets it."""
         with writing(self.engine) as connection:
-            connection.execute(sa.delete(table))
-            for chunk in _chunks(rows, 5000):
-                connection.execute(sa.insert(table), chunk)
+            yield connection
+            self._guard()
+
+    def replace(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Make the table hold just these rows."""
+        self.replace_all({table: rows})
+
+    def replace_all(self, contents: Mapping[sa.Table, Iterable[Mapping[str, Any]]]) -> None:
+        """Make each table hold just its rows, all in one transaction."""
+        with self.writing() as connection:
+            for table, rows in contents.items():
+                connection.execute(sa.delete(table))
+                for chunk in _chunks(rows, 5000):
+                    connection.execute(sa.insert(table), chunk)
 
     def save(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, or set their columns where the key is there."""
-        with writing(self.engine) as connection:
+        with self.writing() as connection:
             upsert(connection, table, rows)
 
 

@@ -122,6 +122,17 @@ def as_format(data: bytes, cover: Cover, mime: str) -> bytes:
     return written.getvalue()
 
 
+def thumbnail(data: bytes, edge: int, limits: ImageLimits | None = None) -> bytes:
+    """The picture, once it passed the gate, as `edge` by `edge` pixels of three bytes: RGB."""
+    from PIL.Image import Resampling
+
+    cover = examine(data, limits)
+    with _one_at_a_time, _speaking_of(cover.mime):
+        image = _opened(data, cover.mime)
+        image.draft("RGB", (4 * edge, 4 * edge))
+        return image.convert("RGB").resize((edge, edge), Resampling.BOX).tobytes()
+
+
 def _mime(data: bytes) -> str:
     if data.startswith(b"\xff\xd8\xff"):
         return JPEG

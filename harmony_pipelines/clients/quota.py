@@ -61,6 +61,8 @@ class QuotaLimits:
     daily_requests: int = 400
     by_family: Mapping[str, int] = field(default_factory=dict)
     """Families whose daily budget is another than `daily_requests`."""
+    a_run: int | None = None
+    """The calls that may be booked through one `Quota`, all families together."""
 
     def budget(self, family: str) -> int:
         """The calls of the family that a rolling day may hold."""
@@ -81,6 +83,7 @@ class Quota:
         self._limits = limits
         self.clock = clock
         self._sleep = sleep
+        self._booked = 0
         with writing(engine) as connection:
             metadata.create_all(connection)
             upsert(connection, _state, [{"key": _NEXT_SLOT, "value": "0"}], update=())
@@ -173,6 +176,7 @@ class Quota:
             if family != TOKEN:
                 connection.execute(sa.delete(_calls).where(_calls.c.called_at <= now - DAY))
                 connection.execute(sa.insert(_calls).values(family=family, called_at=now))
+                self._booked += 1  # under the database's write lock, as all of this
         return 0.0
 
     def _refuse_if_spent(self, connection: sa.Connection, family: str) -> None:
@@ -181,6 +185,7 @@ class Quota:
             _refuse_cooldown(connection, left, self.clock() + left)
         if family == TOKEN:
             return
+        self._refuse_if_run_spent(family)
         budget, spent = self._budget(connection, family), self._spent(connection, family)
         if spent >= budget:
             wait = self._until_free(connection, family, spent - budget)
@@ -193,6 +198,18 @@ class Quota:
                 family=family,
                 budget=budget,
                 retry_after_s=round(wait, 1),
+            )
+
+    def _refuse_if_run_spent(self, family: str) -> None:
+        most = self._limits.a_run
+        if most is not None and self._booked >= most:
+            raise HarmonyError(
+                ErrorCode.RATE_LIMITED,
+                Reason.BUDGET_SPENT,
+                f"The {most} requests that this run may make are spent; what is left stays due "
+                "(max_requests in the run's configuration).",
+                family=family,
+                budget=most,
             )
 
     def _until_free(self, connection: sa.Connection, family: str, over: int) -> float:

@@ -7,6 +7,7 @@ wrong.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, cast
 
@@ -29,6 +30,9 @@ from harmony_pipelines.domain.discography import (
 )
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
+FAILURES_IN_A_ROW = 3
+"""So many things in a row that Spotify could not answer: it is down, and is left alone."""
+
 Answer: TypeAlias = Json | HarmonyError
 """What came of asking for one thing among several."""
 
@@ -36,7 +40,6 @@ _TRACKS_A_PAGE = 50
 _ALBUMS_A_BATCH = 20
 _TRACKS_A_BATCH = 50
 _MOST_PAGES = 100
-_FAILURES_IN_A_ROW = 3
 _EVERYBODYS = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.AUTH_REQUIRED, ErrorCode.CONFLICT})
 
 
@@ -181,67 +184,95 @@ class SpotifyClient:
         return body | {"id": album_id, "tracks": {"items": tracks}}
 
 
-def list_artist(
-    client: SpotifyClient,
-    artist_id: str,
-    groups: Sequence[str],
-    combined: bool = False,
-    with_artist: bool = True,
-) -> ArtistCatalogue:
-    """The artist and its listings without bodies; raises only if nothing at all could be read.
+@dataclass(frozen=True)
+class Look:
+    """How thoroughly an artist is looked at; by default all there is is listed."""
 
-    `combined` asks for all groups at once, which is cheaper where the answer fits one page; not
-    with `appears_on`, whose albums Spotify no longer tells from the artist's own.
-    """
+    combined: bool = False
+    """Ask for all groups at once, which is cheaper where the answer fits one page; not with
+    `appears_on`, whose albums Spotify no longer tells from the artist's own."""
+    with_artist: bool = True
+    known: Collection[str] | None = None
+    """Leave each group at the first page that has one of these albums: the newest come first."""
+
+    def questions(self, groups: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """The groups to ask for, each with those to ask for along with it."""
+        together = self.combined and "appears_on" not in groups
+        return [groups] if together else [(group,) for group in groups]
+
+
+def list_artist(
+    client: SpotifyClient, artist_id: str, groups: Sequence[str], look: Look = Look()
+) -> ArtistCatalogue:
+    """The artist and its listings without bodies; raises only if nothing at all could be read."""
     in_order = tuple(group for group in GROUPS if group in groups)
-    combined = combined and "appears_on" not in in_order
-    artist = artist_row(client.artist(artist_id)) if with_artist else None
-    rows: dict[str, Row] = {}
-    capped: set[str] = set()
+    artist = artist_row(client.artist(artist_id)) if look.with_artist else None
+    listed = _Listed(artist_id)
     error = None
     try:
-        for asked in [in_order] if combined else [(group,) for group in in_order]:
-            capped.update(asked)
-            for items, ended in client.pages(artist_id, ",".join(asked)):
-                for item in items:
-                    row = listed_album_row(artist_id, group_of(item, asked), item)
-                    rows.setdefault(str(row["album_id"]), row)
-                if ended:
-                    capped.difference_update(asked)
+        for asked in look.questions(in_order):
+            listed.read(client, asked, look.known)
     except HarmonyError as failure:
-        if artist is None and not rows:
+        if artist is None and not listed.rows:
             raise
         error = failure
     return ArtistCatalogue(
         artist_id,
         in_order,
         artist=artist,
-        albums=tuple(rows.values()),
+        albums=tuple(listed.rows.values()),
         complete=error is None,
-        capped=frozenset(capped),
-        bodies_pending=len(rows),
+        newest_only=listed.newest_only,
+        capped=frozenset(listed.capped),
+        bodies_pending=len(listed.rows),
         error=error,
     )
+
+
+class _Listed:
+    """The rows of an artist's listings, each album in the first group that has it."""
+
+    def __init__(self, artist_id: str) -> None:
+        self._artist_id = artist_id
+        self.rows: dict[str, Row] = {}
+        self.capped: set[str] = set()
+        self.newest_only = False
+
+    def read(
+        self, client: SpotifyClient, asked: tuple[str, ...], known: Collection[str] | None
+    ) -> None:
+        self.capped.update(asked)
+        for items, ended in client.pages(self._artist_id, ",".join(asked)):
+            rows = [
+                listed_album_row(self._artist_id, group_of(item, asked), item) for item in items
+            ]
+            for row in rows:
+                self.rows.setdefault(str(row["album_id"]), row)
+            if ended:
+                self.capped.difference_update(asked)
+            elif known is not None and any(row["album_id"] in known for row in rows):
+                self.newest_only = True
+                return
 
 
 def add_bodies(
     client: SpotifyClient,
     listed: ArtistCatalogue,
     known: Collection[str] = frozenset(),
-    at_most: int | None = None,
+    earlier: Sequence[Row] = (),
 ) -> ArtistCatalogue:
     """The listed artist with the bodies not yet known, newest first; keeps what came.
 
-    One album that Spotify cannot deliver does not hold up the others; a fault that is everybody's,
-    or several in a row, ends the reading.
+    `earlier` are albums of former listings whose bodies are still to be read. One album that
+    Spotify cannot deliver does not hold up the others; a fault that is everybody's, or several in
+    a row, ends the reading.
     """
-    wanted = [one for one in listed.album_ids_newest_first() if one not in known]
-    groups = {str(row["album_id"]): str(row["album_group"]) for row in listed.albums}
+    groups = listed.bodies_to_read(known, earlier)
     bodies: dict[str, Body] = {}
     gone: set[str] = set()
     errors: list[HarmonyError] = []
     in_a_row = 0
-    for album_id, answer in client.albums(wanted[:at_most]):
+    for album_id, answer in client.albums(list(groups)):
         try:
             bodies[album_id] = body_rows(listed.artist_id, groups[album_id], _or_raise(answer))
             in_a_row = 0
@@ -251,9 +282,9 @@ def add_bodies(
                 continue
             errors.append(error)
             in_a_row += 1
-            if concerns_everybody(error) or in_a_row == _FAILURES_IN_A_ROW:
+            if concerns_everybody(error) or in_a_row == FAILURES_IN_A_ROW:
                 break
-    pending = len(wanted) - len(bodies) - len(gone)
+    pending = len(groups) - len(bodies) - len(gone)
     return listed.with_bodies(bodies, gone, pending, _worst(errors))
 
 

@@ -52,7 +52,13 @@ watchlist_review = sa.Table(
     _text("code", null=False),
     _text("message", null=False),
     _text("first_seen_at", null=False),
+    _text("checked_at"),
 )
+"""The lines that name nobody for certain.
+
+`line` is negative for an artist of the library that `from_beets` names: -1 is the first of them.
+`checked_at` is when Spotify was last asked; it is null where there was nothing to ask.
+"""
 
 spotify_artists = sa.Table(
     "spotify_artists",
@@ -137,6 +143,8 @@ refresh_state = sa.Table(
     _number("attempts", null=False),
     _text("last_attempt_at"),
     _text("last_complete_at"),
+    _text("last_listed_at"),
+    _text("materialised_at"),
     _text("baseline_at"),
     _text("next_due_at"),
     _text("market"),
@@ -144,6 +152,12 @@ refresh_state = sa.Table(
     _number("bodies_pending", null=False),
     _number("requests", null=False),
 )
+"""How each artist's last refresh ended.
+
+`last_complete_at` is when a refresh last saw all that may be new, `last_listed_at` when the
+listings were last read to their end: only then can it be seen that an album is gone.
+`materialised_at` is the attempt of which Dagster was told last; a kill may leave it behind.
+"""
 
 beets_albums = sa.Table(
     "beets_albums",
@@ -181,6 +195,9 @@ beets_tracks = sa.Table(
     _text("front_sha256"),
     _number("front_width"),
     _number("front_height"),
+    _text("front_code"),
+    _text("front_reason"),
+    _text("front_tried"),
     sa.Index("beets_tracks_by_album", "beets_album_id"),
 )
 
@@ -192,6 +209,7 @@ album_matches = sa.Table(
     sa.Column("score", sa.Float),
     _text("verdict", null=False),
     _text("reason"),
+    _text("message"),
     _text("candidates"),
     _text("decided_by"),
 )
@@ -230,7 +248,13 @@ artwork_results = sa.Table(
     _number("height"),
     _text("sha256"),
     _text("old_sha256"),
+    _number("sequence"),
+    sa.Index("artwork_results_in_order", "sequence"),
 )
+"""What was done to which file; it is also the journal that undo reads, so rows stay.
+
+`sequence` grows with each commit: the order in which the pictures of a file came and went.
+"""
 
 cover_failures = sa.Table(
     "cover_failures",
@@ -238,6 +262,7 @@ cover_failures = sa.Table(
     _text("source_url", key=True),
     _number("attempts", null=False),
     _text("code", null=False),
+    _text("tried_at", null=False),
     _text("next_attempt_at", null=False),
 )
 """Sources of covers that failed, and when each is worth another try."""

@@ -37,21 +37,29 @@ class ArtistCatalogue:
     albums: tuple[Row, ...] = ()
     tracks: tuple[Row, ...] = ()
     complete: bool = False
-    """Whether every group was listed to its end."""
+    """Whether every group was listed as far as it had to be."""
+    newest_only: bool = False
+    """Whether a listing was left where it met what was known: it says nothing of older albums."""
     capped: frozenset[str] = frozenset()
     """The groups of which only the newest were listed, by a limit of ours: nothing that is
     missing from them was removed."""
     fetched: frozenset[str] = frozenset()
     """The albums whose body was read: their rows and tracks are whole."""
     gone: frozenset[str] = frozenset()
-    """The albums that are listed although Spotify has no body for them."""
+    """The albums that were listed although Spotify has no body for them."""
     bodies_pending: int = 0
     error: HarmonyError | None = None
 
-    def album_ids_newest_first(self) -> list[str]:
-        """The albums as listed, those of the latest release date first."""
-        newest = sorted(self.albums, key=lambda row: str(row["release_date"] or ""), reverse=True)
-        return [str(row["album_id"]) for row in newest]
+    def bodies_to_read(
+        self, known: Collection[str] = (), earlier: Iterable[Row] = ()
+    ) -> dict[str, str]:
+        """The albums whose body is not known, newest first, each with its group.
+
+        `earlier` are albums of former listings whose bodies are still to be read.
+        """
+        rows = {str(row["album_id"]): row for row in (*earlier, *self.albums)}
+        newest = sorted(rows, key=lambda one: str(rows[one]["release_date"] or ""), reverse=True)
+        return {one: str(rows[one]["album_group"]) for one in newest if one not in known}
 
     def with_bodies(
         self,
@@ -60,14 +68,20 @@ class ArtistCatalogue:
         pending: int,
         error: HarmonyError | None,
     ) -> "ArtistCatalogue":
-        """The same catalogue with the bodies that were read, and what is still to be read."""
+        """The same catalogue with the bodies that were read, and what is still to be read.
+
+        Bodies may be of albums that this listing did not reach; they are among the albums then.
+        """
+        listed = {row["album_id"] for row in self.albums}
+        others = [body.album for album_id, body in bodies.items() if album_id not in listed]
         tracks = {row["track_id"]: row for body in bodies.values() for row in body.tracks}
         return replace(
             self,
             albums=tuple(
                 bodies[album_id].album if (album_id := str(row["album_id"])) in bodies else row
                 for row in self.albums
-            ),
+            )
+            + tuple(others),
             tracks=tuple(tracks.values()),
             fetched=frozenset(bodies),
             gone=frozenset(gone),

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     UNKNOWN_ALBUM = "unknown_album"
     NO_COVER = "no_cover"
     FILE_MISSING = "file_missing"
+    NOT_KEPT = "not_kept"
     HTTP_NOT_FOUND = "http_not_found"
     # RATE_LIMITED
     RATE_LIMIT = "rate_limit"
@@ -73,6 +74,7 @@ class Reason(StrEnum):
     CHANGED_MEANWHILE = "changed_meanwhile"
     HARD_LINK = "hard_link"
     RUN_OVER = "run_over"
+    OTHER_PICTURE = "other_picture"
     # DEPENDENCY_ERROR
     SERVER_ERROR = "server_error"
     CONNECTION_FAILED = "connection_failed"

@@ -8,6 +8,9 @@ from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 VARIOUS_ARTISTS = "0LyfQWJT6nXafLPZqxe9Of"
 """Spotify's stand-in artist of samplers: its discography is nobody's."""
 
+VARIOUS_ARTISTS_IDS = frozenset({VARIOUS_ARTISTS, "0LyfQWJT6nXafLPZqxke9X"})
+"""The stand-in, and another id that goes round for it."""
+
 _ID = re.compile(r"[0-9A-Za-z]{22}")
 _URI = re.compile(r"spotify:(?P<kind>[a-z]+):(?P<id>[^:\s]*)", re.IGNORECASE)
 _LINK = re.compile(
@@ -95,7 +98,7 @@ def normalise_upc(text: str) -> str | None:
 
 
 def _followable(artist_id: str) -> str:
-    if artist_id == VARIOUS_ARTISTS:
+    if artist_id in VARIOUS_ARTISTS_IDS:
         raise HarmonyError(
             ErrorCode.VALIDATION_ERROR,
             Reason.VARIOUS_ARTISTS,

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harmony_pipelines.domain.decisions import Decisions
-from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS, normalise_upc
+from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS_IDS, normalise_upc
 from harmony_pipelines.domain.recordings import (
     SAME_DURATION_MS,
     Recording,
@@ -170,7 +170,7 @@ class SpotifyAlbum:
     def of(cls, album: Row, tracks: Sequence[Row] = (), watched_artist: str = "") -> "SpotifyAlbum":
         """The album of a `spotify_albums` row and its `spotify_tracks` rows."""
         names = tuple(
-            "Various Artists" if artist_id == VARIOUS_ARTISTS else name
+            "Various Artists" if artist_id in VARIOUS_ARTISTS_IDS else name
             for artist_id, name in artists_in(album)
         )
         # Spotify may know the artist by a newer name than the one this album was credited to.
@@ -437,7 +437,7 @@ def _compare(album: LibraryAlbum, spotify: SpotifyAlbum) -> _Comparison:
         same_count=album.count == spotify.count if album.count and spotify.count else None,
         incomplete=coverage >= _SAME_TRACKS and _ends_alike(album.recordings, spotify),
         same_isrcs=_same_isrcs(album.recordings, spotify.recordings),
-        other_kind=is_single_beside(album.recordings, spotify.count)
+        other_kind=is_single_beside(album.recordings, album.title.base, spotify.count)
         or is_shorter_kind(spotify.count, album.count),
     )
 

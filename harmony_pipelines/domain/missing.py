@@ -212,7 +212,7 @@ def _undecided(matches: Iterable[AlbumMatch]) -> frozenset[str]:
 
 
 def _may_be_edition(own: Sequence[Recording], album: _Album) -> bool:
-    if is_single_beside(own, number_in(album.row, "total_tracks") or 0):
+    if is_single_beside(own, album.title, number_in(album.row, "total_tracks") or 0):
         return False
     if not own or not album.tracks:
         return True

@@ -73,13 +73,16 @@ class Recordings:
         return recording.title.base in self._by_title
 
 
-def is_single_beside(own: Sequence[Recording], total: int) -> bool:
+def is_single_beside(own: Sequence[Recording], title: str, total: int) -> bool:
     """Whether a library album is a single rather than part of an album of `total` tracks.
 
-    A title track and its album bear one title; what is numbered with gaps is part of an album.
+    `title` is what both are called: of a single it is the title track. What is numbered with gaps,
+    or has no track of that title, is part of the album.
     """
     last = max((recording.position or 0 for recording in own), default=0)
-    return last <= len(own) and is_shorter_kind(len(own), total)
+    titles = {recording.title.base for recording in own}
+    named_after = title in titles or not any(titles)
+    return named_after and last <= len(own) and is_shorter_kind(len(own), total)
 
 
 def is_shorter_kind(count: int, total: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
-from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS, normalise_upc
+from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS_IDS, normalise_upc
 from harmony_pipelines.domain.recordings import Recording, Recordings, tracks_by_album
 from harmony_pipelines.domain.rows import Row, artists_in, text_in
 from harmony_pipelines.domain.titles import is_various_artists
@@ -134,7 +134,7 @@ def _hidden_reason(album: Row, release: "_Release", known: "_Releases") -> str |
     if not text_in(album, "name"):
         return "unnamed"
     if any(
-        artist_id == VARIOUS_ARTISTS or is_various_artists(name)
+        artist_id in VARIOUS_ARTISTS_IDS or is_various_artists(name)
         for artist_id, name in artists_in(album)
     ):
         return "various_artists"

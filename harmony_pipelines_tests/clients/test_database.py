@@ -31,9 +31,7 @@ def engine(tmp_path):
 def test_upsert_sets_only_the_columns_it_is_told_to(engine):
     with writing(engine) as connection:
         upsert(connection, things, [{"key": "a", "value": "1", "kept": "first"}])
-        upsert(
-            connection, things, [{"key": "a", "value": "2", "kept": "second"}], update=["value"]
-        )
+        upsert(connection, things, [{"key": "a", "value": "2", "kept": "second"}], update=["value"])
 
     with reading(engine) as connection:
         assert connection.execute(sa.select(things)).all() == [("a", "2", "first")]

@@ -254,3 +254,20 @@ def test_what_a_killed_process_spent_stays_spent(tmp_path: Path) -> None:
     engine = open_engine(url)
     assert Quota(engine, QuotaLimits()).spent("albums") >= 5
     engine.dispose()
+
+
+def test_what_a_run_may_book_is_its_own_limit_over_all_families(
+    database: sa.Engine, clock: Clock
+) -> None:
+    one, other = a_quota(database, clock, a_run=2), a_quota(database, clock)
+    one.acquire("albums", a_deadline(clock))
+    one.acquire(TOKEN, a_deadline(clock))
+    other.acquire("albums", a_deadline(clock))
+    one.acquire("artists", a_deadline(clock))
+    for family in ("albums", "search"):
+        with pytest.raises(HarmonyError) as refused:
+            one.check(family)
+        assert refused.value.reason is Reason.BUDGET_SPENT
+        assert "max_requests" in refused.value.message
+    other.acquire("search", a_deadline(clock))
+    assert one.spent("albums") == 2

@@ -18,6 +18,7 @@ from harmony_pipelines.clients.database import open_engine
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
 from harmony_pipelines.clients.spotify import (
+    Look,
     SpotifyClient,
     add_bodies,
     concerns_everybody,
@@ -213,7 +214,7 @@ def test_one_combined_listing_tells_the_groups_apart(spotify: Spotify) -> None:
     spotify.add(3)
     spotify.add(2, "album")
     client = spotify.client()
-    read = list_artist(client, spotify.artist_id, ("album", "single"), True, False)
+    read = list_artist(client, spotify.artist_id, ("album", "single"), Look(True, False))
     assert client.requests == {"token": 1, "artist_albums": 1}
     groups = [row["album_group"] for row in read.albums]
     assert (groups.count("album"), groups.count("single")) == (2, 3)
@@ -224,7 +225,7 @@ def test_albums_an_artist_only_appears_on_are_never_listed_with_its_own(spotify:
     other = spotify.catalogue.add_artist("Various")
     spotify.catalogue.add_album(other, "Guest", album_type="single", appears_on=[spotify.artist_id])
     groups = ("single", "appears_on")
-    read = list_artist(spotify.client(), spotify.artist_id, groups, combined=True)
+    read = list_artist(spotify.client(), spotify.artist_id, groups, Look(combined=True))
     assert [row["album_group"] for row in read.albums] == ["appears_on"]
 
 
@@ -237,12 +238,40 @@ def test_known_bodies_are_not_fetched_and_the_newest_come_first(spotify: Spotify
     assert read.bodies_pending == 0
 
 
-def test_a_bounded_number_of_bodies_leaves_the_rest_pending(spotify: Spotify) -> None:
-    *_, newest = spotify.add(3)
+def test_bodies_of_former_listings_are_read_along_with_the_new(spotify: Spotify) -> None:
+    old, gone, newest = spotify.add(3)
+    listed = list_artist(spotify.client(), spotify.artist_id, ("single",))
+    new = [row for row in listed.albums if row["album_id"] == newest]
+    earlier = [row for row in listed.albums if row["album_id"] != newest]
+    spotify.catalogue.remove_album(gone)
+    read = add_bodies(spotify.client(), replace(listed, albums=tuple(new)), earlier=earlier)
+    assert [row["album_id"] for row in read.albums] == [newest, old]
+    assert (read.fetched, read.gone, read.bodies_pending) == ({newest, old}, {gone}, 0)
+
+
+def test_a_look_at_the_newest_leaves_a_listing_where_it_meets_what_is_known(
+    spotify: Spotify,
+) -> None:
+    known = spotify.add(25)
+    spotify.add(3, "album")
     client = spotify.client()
-    listed = list_artist(client, spotify.artist_id, ("single",))
-    read = add_bodies(client, listed, at_most=1)
-    assert (read.fetched, read.bodies_pending, read.error) == ({newest}, 2, None)
+    look = Look(with_artist=False, known=frozenset(known))
+    read = list_artist(client, spotify.artist_id, ("album", "single"), look)
+    assert client.requests == {"token": 1, "artist_albums": 2}
+    assert (read.complete, read.newest_only, read.capped) == (True, True, {"single"})
+    assert len(read.albums) == 3 + 10
+
+
+def test_a_look_at_the_newest_goes_on_while_all_of_it_is_new(spotify: Spotify) -> None:
+    known = spotify.add(5)
+    newer = [
+        spotify.catalogue.add_album(spotify.artist_id, f"New {day}", release_date=f"2026-01-{day}")
+        for day in range(10, 22)
+    ]
+    client = spotify.client()
+    look = Look(with_artist=False, known=frozenset(known))
+    read = list_artist(client, spotify.artist_id, ("album", "single"), look)
+    assert {row["album_id"] for row in read.albums} == {*newer, *known}
 
 
 def test_an_app_without_batches_is_told_so(extended: Spotify) -> None:
@@ -507,7 +536,9 @@ def test_where_nothing_came_the_failure_is_raised(spotify: Spotify) -> None:
     assert error.reason is Reason.UNKNOWN_ARTIST
     spotify.server.faults.add("artist_albums", faults.empty_not_found())
     error = failure(
-        lambda: list_artist(spotify.client(), spotify.artist_id, ("single",), with_artist=False)
+        lambda: list_artist(
+            spotify.client(), spotify.artist_id, ("single",), Look(with_artist=False)
+        )
     )
     assert error.reason is Reason.UNKNOWN_ARTIST
 

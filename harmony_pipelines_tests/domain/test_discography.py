@@ -239,7 +239,7 @@ def test_albums_are_read_newest_first_and_those_without_a_date_last() -> None:
         for album_id, date in dates.items()
     ]
     catalogue = ArtistCatalogue("b1", ("album",), albums=tuple(listed))
-    assert catalogue.album_ids_newest_first() == ["new", "mid", "old", "gone", "none"]
+    assert list(catalogue.bodies_to_read()) == ["new", "mid", "old", "gone", "none"]
 
 
 def test_bodies_replace_the_rows_of_the_listing() -> None:

@@ -66,7 +66,10 @@ def test_a_name_where_an_id_is_needed_is_refused() -> None:
     assert refused.value.reason is Reason.INVALID_ID
 
 
-@pytest.mark.parametrize("text", [VARIOUS_ARTISTS, f"spotify:artist:{VARIOUS_ARTISTS}"])
+@pytest.mark.parametrize(
+    "text",
+    [VARIOUS_ARTISTS, f"spotify:artist:{VARIOUS_ARTISTS}", "0LyfQWJT6nXafLPZqxke9X"],
+)
 def test_various_artists_cannot_be_followed(text: str) -> None:
     with pytest.raises(HarmonyError) as refused:
         artist_id_in(text)

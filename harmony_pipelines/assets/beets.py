@@ -1,0 +1,41 @@
+"""What the user's beets library holds, read through a private copy."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from harmony_pipelines.failures import reported
+from harmony_pipelines.resources import BeetsResource, CatalogueResource
+
+GROUP = "beets"
+KINDS = {"beets", "sqlite"}
+
+
+@dg.multi_asset(
+    name="snapshot_of_library",
+    specs=[
+        dg.AssetSpec(
+            "beets_albums",
+            group_name=GROUP,
+            kinds=KINDS,
+            description="The albums of the user's beets library. The library is never written.",
+        ),
+        dg.AssetSpec(
+            "beets_tracks",
+            group_name=GROUP,
+            kinds=KINDS,
+            description="The tracks of the user's beets library, each with its file's size and "
+            "time and, once it was looked into, its front cover.",
+        ),
+    ],
+)
+def snapshot_of_library(
+    context: dg.AssetExecutionContext, beets: BeetsResource, catalogue: CatalogueResource
+) -> Iterator[dg.MaterializeResult]:
+    """One snapshot makes both tables."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        metadata = reports.snapshot(context, beets, catalogue)
+        for asset in ("beets_albums", "beets_tracks"):
+            yield dg.MaterializeResult(asset_key=asset, metadata=metadata)

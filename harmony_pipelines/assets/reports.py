@@ -1,0 +1,46 @@
+"""What a person wants to know: what is new, what matches, what is missing."""
+
+import dagster as dg
+
+from harmony_pipelines.failures import reported
+from harmony_pipelines.resources import CatalogueResource
+
+GROUP = "reports"
+
+
+@dg.asset(group_name=GROUP, kinds={"sqlite"}, deps=["spotify_albums"])
+def new_releases(catalogue: CatalogueResource) -> dg.MaterializeResult:
+    """What appeared after each artist's baseline, each release once; rows are never changed.
+
+    They are written in the transaction that stores the release, so that none is missed.
+    """
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        return dg.MaterializeResult(metadata=reports.news(catalogue))
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"sqlite"},
+    deps=["spotify_albums", "spotify_tracks", "beets_albums", "beets_tracks"],
+)
+def album_matches(
+    context: dg.AssetExecutionContext, catalogue: CatalogueResource
+) -> dg.MaterializeResult:
+    """Each library album with the Spotify album it is: score, verdict, reason, candidates."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        return dg.MaterializeResult(metadata=reports.matches(context, catalogue))
+
+
+@dg.asset(group_name=GROUP, kinds={"sqlite"}, deps=[album_matches])
+def missing_from_library(
+    context: dg.AssetExecutionContext, catalogue: CatalogueResource
+) -> dg.MaterializeResult:
+    """What a collector would miss of the watched artists; hidden rows keep their reason."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        return dg.MaterializeResult(metadata=reports.missing(context, catalogue))

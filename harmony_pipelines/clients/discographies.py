@@ -1,0 +1,400 @@
+"""One artist's discography in the catalogue: read, and written whole in one transaction."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
+from harmony_pipelines.clients.database import upsert
+from harmony_pipelines.clients.tables import (
+    new_releases,
+    refresh_state,
+    spotify_albums,
+    spotify_artists,
+    spotify_tracks,
+    watchlist,
+)
+from harmony_pipelines.domain import cadence, releases
+from harmony_pipelines.domain.discography import BODY_COLUMNS, ArtistCatalogue
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
+
+_NEVER = {
+    "status": "never",
+    "attempts": 0,
+    "last_complete_at": None,
+    "last_listed_at": None,
+    "materialised_at": None,
+    "baseline_at": None,
+    "next_due_at": None,
+    "market": None,
+    "groups": "[]",
+    "bodies_pending": 0,
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The circumstances of one refresh of one artist."""
+
+    now: datetime
+    run_id: str
+    market: str
+    requests: int = 0
+    stopped: bool = False
+    """Whether it ended for a fault that is everybody's: the artist did not fail."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a refresh of one artist left in the catalogue."""
+
+    status: str
+    albums: int = 0
+    tracks: int = 0
+    new: int = 0
+    bodies_pending: int = 0
+    next_due_at: str | None = None
+
+
+def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
+    """The watched artists that are due, longest due first; those never refreshed before all."""
+    due_at = sa.func.coalesce(refresh_state.c.next_due_at, "")
+    return catalogue.rows(
+        _active()
+        .where(due_at <= utc_text(now), sa.func.coalesce(refresh_state.c.status, "") != "gone")
+        .order_by(due_at, *_FILE_ORDER)
+        .limit(limit)
+    )
+
+
+def least_recently_listed(catalogue: Catalogue, limit: int) -> list[Row]:
+    """The watched artists, due or not, whose listings were read to their end longest ago."""
+    listed_at = sa.func.coalesce(refresh_state.c.last_listed_at, "")
+    return catalogue.rows(_active().order_by(listed_at, *_FILE_ORDER).limit(limit))
+
+
+def _active() -> sa.Select[Any]:
+    return (
+        sa.select(watchlist)
+        .outerjoin(refresh_state, refresh_state.c.artist_id == watchlist.c.artist_id)
+        .where(watchlist.c.paused == 0)
+    )
+
+
+_FILE_ORDER = (watchlist.c.line.is_(None), watchlist.c.line, watchlist.c.artist_id)
+"""As the watchlist has them; artists that only the library names come last."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What of an artist need not be asked for again, and how the last listings were."""
+
+    artist_at: datetime | None
+    """When the artist's own body was read."""
+    bodies: frozenset[str]
+    """The albums whose body is stored."""
+    pending: tuple[Row, ...]
+    """The albums whose body is still to be read."""
+    seen: frozenset[str]
+    """The albums known when a refresh last saw all that may be new."""
+    listed: int
+    """How many albums the followed groups had when they were last listed to their end."""
+    listed_at: datetime | None
+    market: str | None
+    groups: frozenset[str]
+
+
+def stored(catalogue: Catalogue, artist_id: str) -> Stored:
+    """What the catalogue holds of an artist."""
+    albums = catalogue.table(spotify_albums, spotify_albums.c.artist_id == artist_id)
+    artist = next(
+        iter(catalogue.table(spotify_artists, spotify_artists.c.artist_id == artist_id)), None
+    )
+    state = next(
+        iter(catalogue.table(refresh_state, refresh_state.c.artist_id == artist_id)), _NEVER
+    )
+    groups = frozenset(json.loads(state["groups"]))
+    complete_at, listed_at = state["last_complete_at"] or "", state["last_listed_at"]
+    return Stored(
+        artist_at=_moment(artist["fetched_at"]) if artist else None,
+        bodies=frozenset(row["album_id"] for row in albums if row["fetched_at"]),
+        pending=tuple(row for row in albums if not (row["fetched_at"] or row["removed_at"])),
+        seen=frozenset(row["album_id"] for row in albums if row["first_seen_at"] <= complete_at),
+        listed=sum(
+            row["album_group"] in groups and row["last_seen_at"] >= (listed_at or "")
+            for row in albums
+        ),
+        listed_at=_moment(listed_at),
+        market=state["market"],
+        groups=groups,
+    )
+
+
+def save_discography(catalogue: Catalogue, brought: ArtistCatalogue, attempt: Attempt) -> Saved:
+    """Commit what a refresh brought: artist, albums, tracks, news and state, or nothing of it."""
+    with catalogue.writing() as connection:
+        return _Writer(connection, brought, attempt).save()
+
+
+def untold(catalogue: Catalogue) -> list[Row]:
+    """The watched artists with rows that a killed run committed and did not tell Dagster of."""
+    told = sa.func.coalesce(refresh_state.c.materialised_at, "")
+    return catalogue.rows(
+        sa.select(watchlist, refresh_state.c.status, refresh_state.c.bodies_pending)
+        .join(refresh_state, refresh_state.c.artist_id == watchlist.c.artist_id)
+        .where(
+            refresh_state.c.status.in_(["complete", "deferred"]),
+            refresh_state.c.last_complete_at > told,
+        )
+    )
+
+
+def mark_told(catalogue: Catalogue, artist_id: str) -> None:
+    """Remember that Dagster knows of the artist's last attempt."""
+    with catalogue.writing() as connection:
+        connection.execute(
+            sa.update(refresh_state)
+            .where(refresh_state.c.artist_id == artist_id)
+            .values(materialised_at=refresh_state.c.last_attempt_at)
+        )
+
+
+def save_failure(
+    catalogue: Catalogue, artist_id: str, error: HarmonyError, status: str, attempt: Attempt
+) -> Saved:
+    """Commit that a refresh brought nothing, and why; what is stored of the artist stays."""
+    nothing = ArtistCatalogue(artist_id=artist_id, groups=(), error=error)
+    with catalogue.writing() as connection:
+        return _Writer(connection, nothing, attempt).save_state(status)
+
+
+class _Writer:
+    """The statements of one artist's transaction."""
+
+    def __init__(self, connection: Connection, brought: ArtistCatalogue, attempt: Attempt) -> None:
+        self._connection = connection
+        self._brought = brought
+        self._attempt = attempt
+        self._now = utc_text(attempt.now)
+        self._artist_id = brought.artist_id
+        self._state = self._first(refresh_state) or _NEVER
+
+    def save(self) -> Saved:
+        stored = {row["album_id"]: row for row in self._of_artist(spotify_albums)}
+        self._save_artist()
+        new = self._save_news(stored)
+        self._save_albums()
+        self._save_tracks()
+        if self._brought.complete and not self._brought.newest_only:
+            self._mark_removed()
+        return replace(self.save_state(self._status()), new=new)
+
+    def save_state(self, status: str) -> Saved:
+        brought, last, error = self._brought, self._state, self._brought.error
+        failed = status in ("failed", "partial")
+        attempts = 0 if status in ("complete", "gone") else last["attempts"] + failed
+        row = {
+            **last,
+            "artist_id": self._artist_id,
+            "status": status,
+            "code": str(error.code) if error else None,
+            "reason": str(error.reason) if error else None,
+            "message": error.message if error else None,
+            "attempts": attempts,
+            "last_attempt_at": self._now,
+            "next_due_at": self._next_due(status, attempts),
+            "requests": self._attempt.requests,
+        }
+        if brought.complete:
+            row |= self._completed()
+        upsert(self._connection, refresh_state, [row])
+        return Saved(
+            status,
+            albums=self._count(spotify_albums, spotify_albums.c.removed_at.is_(None)),
+            tracks=self._count(spotify_tracks),
+            bodies_pending=row["bodies_pending"],
+            next_due_at=row["next_due_at"],
+        )
+
+    def _completed(self) -> Row:
+        """What only a listing without a failure may say."""
+        brought, last = self._brought, self._state
+        return {
+            "last_complete_at": self._now,
+            "last_listed_at": last["last_listed_at"] if brought.newest_only else self._now,
+            "baseline_at": last["baseline_at"] or self._now,
+            "market": self._attempt.market,
+            "groups": json.dumps(brought.groups),
+            "bodies_pending": brought.bodies_pending,
+        }
+
+    def _status(self) -> str:
+        error = self._brought.error
+        if self._attempt.stopped or (error and error.code is ErrorCode.RATE_LIMITED):
+            return "deferred"
+        return "complete" if error is None and self._brought.complete else "partial"
+
+    def _next_due(self, status: str, attempts: int) -> str | None:
+        free = self._until_bodies_may_be_read()
+        if status == "deferred" and free is not None:
+            return utc_text(self._attempt.now + free)
+        today = self._attempt.now.date()
+        dates = [
+            day
+            for row in self._of_artist(spotify_albums)
+            if (day := releases.ReleaseDate.of_row(row).earliest) and day <= today
+        ]
+        state = cadence.ArtistState(
+            artist_id=self._artist_id,
+            status="failed" if status == "partial" else status,
+            attempts=attempts,
+            next_due_at=_moment(self._state["next_due_at"]),
+            latest_release=max(dates, default=None),
+            releases_last_year=_since(dates, today - timedelta(days=365)),
+        )
+        due = cadence.next_due(state, self._attempt.now)
+        return utc_text(due) if due else None
+
+    def _until_bodies_may_be_read(self) -> timedelta | None:
+        """How long the budget is spent where only bodies wait: listing again before is waste."""
+        brought = self._brought
+        wait = brought.error.details.get("retry_after_s") if brought.error else None
+        return timedelta(seconds=wait) if brought.complete and isinstance(wait, float) else None
+
+    def _save_artist(self) -> None:
+        artist = self._brought.artist
+        if not artist:
+            return
+        upsert(self._connection, spotify_artists, [{**artist, "fetched_at": self._now}])
+        if artist["name"]:
+            self._connection.execute(
+                sa.update(watchlist)
+                .where(watchlist.c.artist_id == self._artist_id)
+                .values(name=artist["name"])
+            )
+
+    def _save_news(self, stored: dict[str, Row]) -> int:
+        baseline = frozenset(json.loads(self._state["groups"]))
+        same_market = self._state["market"] == self._attempt.market
+        seen = releases.Seen(
+            ids=frozenset(stored),
+            baseline_groups=baseline if same_market else frozenset(),
+            albums=list(stored.values()),
+            tracks=self._of_artist(spotify_tracks) if stored else (),
+        )
+        news = releases.new_releases(
+            self._artist(), self._brought.albums, self._brought.tracks, seen,
+            self._attempt.now.date(),
+        )  # fmt: skip
+        shown = new_releases.c.hidden_reason.is_(None)
+        before = self._count(new_releases, shown)
+        upsert(
+            self._connection,
+            new_releases,
+            [{**row, "first_seen_at": self._now, "run_id": self._attempt.run_id} for row in news],
+            update=(),
+        )
+        return self._count(new_releases, shown) - before
+
+    def _save_albums(self) -> None:
+        albums, fetched = self._brought.albums, self._brought.fetched
+        self._upsert_albums([row for row in albums if row["album_id"] in fetched], True)
+        self._upsert_albums([row for row in albums if row["album_id"] not in fetched], False)
+        self._connection.execute(
+            sa.update(spotify_albums)
+            .where(
+                spotify_albums.c.artist_id == self._artist_id,
+                spotify_albums.c.album_id.in_(sorted(self._brought.gone)),
+            )
+            .values(fetched_at=self._now)
+        )
+
+    def _upsert_albums(self, albums: Iterable[Row], whole: bool) -> None:
+        rows = [
+            {
+                **album,
+                "first_seen_at": self._now,
+                "last_seen_at": self._now,
+                "removed_at": None,
+                "fetched_at": self._now if whole else None,
+            }
+            for album in albums
+        ]
+        kept = {"artist_id", "album_id", "first_seen_at"}
+        if not whole:
+            kept |= {"fetched_at", *BODY_COLUMNS}
+        columns = [c.name for c in spotify_albums.columns if c.name not in kept]
+        upsert(self._connection, spotify_albums, rows, update=columns)
+
+    def _save_tracks(self) -> None:
+        fetched = sorted(self._brought.fetched)
+        if not fetched:
+            return
+        of_these = (
+            spotify_tracks.c.artist_id == self._artist_id,
+            spotify_tracks.c.album_id.in_(fetched),
+        )
+        isrcs = dict(
+            self._connection.execute(
+                sa.select(spotify_tracks.c.track_id, spotify_tracks.c.isrc).where(*of_these)
+            ).all()
+        )
+        self._connection.execute(sa.delete(spotify_tracks).where(*of_these))
+        rows = [
+            {**track, "isrc": track["isrc"] or isrcs.get(track["track_id"])}
+            for track in self._brought.tracks
+        ]
+        upsert(self._connection, spotify_tracks, rows)
+
+    def _mark_removed(self) -> None:
+        """Albums that two listings to the end in a row did not have, in the same market."""
+        last = self._state["last_listed_at"]
+        if last is None or self._state["market"] != self._attempt.market:
+            return
+        whole = set(self._brought.groups) & set(json.loads(self._state["groups"]))
+        self._connection.execute(
+            sa.update(spotify_albums)
+            .where(
+                spotify_albums.c.artist_id == self._artist_id,
+                spotify_albums.c.album_group.in_(sorted(whole - self._brought.capped)),
+                spotify_albums.c.last_seen_at < last,
+                spotify_albums.c.removed_at.is_(None),
+            )
+            .values(removed_at=self._now)
+        )
+
+    def _artist(self) -> Row:
+        return (
+            dict(self._brought.artist or {})
+            or self._first(spotify_artists)
+            or {"artist_id": self._artist_id, "name": ""}
+        )
+
+    def _of_artist(self, table: sa.Table) -> list[Row]:
+        found = self._connection.execute(
+            sa.select(table).where(table.c.artist_id == self._artist_id)
+        )
+        return [dict(row) for row in found.mappings()]
+
+    def _first(self, table: sa.Table) -> Row | None:
+        return next(iter(self._of_artist(table)), None)
+
+    def _count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+        return self._connection.execute(
+            sa.select(sa.func.count())
+            .select_from(table)
+            .where(table.c.artist_id == self._artist_id, *where)
+        ).scalar_one()
+
+
+def _since(dates: Iterable[date], day: date) -> int:
+    return sum(1 for found in dates if found >= day)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

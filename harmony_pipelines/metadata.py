@@ -1,0 +1,43 @@
+"""What the UI shows of a step: numbers that plot over time and tables to read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+SHOWN_ROWS = 50
+"""Rows of a table that a run keeps in its event log; the whole table is in the database."""
+
+_LONGEST_CELL = 600
+_MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
+
+
+def cell(value: object) -> str:
+    """One value as text that Markdown shows as it is: no markup, no line break, no HTML."""
+    text = "" if value is None else str(value)
+    if len(text) > _LONGEST_CELL:
+        text = f"{text[:_LONGEST_CELL]}…"
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.translate(_MARKUP).strip()
+
+
+def table(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], whole: int | None = None
+) -> dg.MarkdownMetadataValue:
+    """The first rows as a Markdown table; `whole` is how many there are in all."""
+    shown = [row for row, _ in zip(rows, range(SHOWN_ROWS), strict=False)]
+    lines = [
+        " | ".join(["", *columns, ""]).strip(),
+        " | ".join(["", *("---" for _ in columns), ""]).strip(),
+        *(" | ".join(["", *(cell(row.get(c)) for c in columns), ""]).strip() for row in shown),
+    ]
+    if whole is not None and whole > len(shown):
+        lines += ["", f"… and {whole - len(shown)} more in the database."]
+    return dg.MetadataValue.md("\n".join(lines) if shown else "none")
+
+
+def materialised(
+    asset: str, metadata: Mapping[str, Any], partition: str | None = None
+) -> dg.AssetMaterialization:
+    """The event that says that an asset's rows were committed."""
+    return dg.AssetMaterialization(asset_key=asset, partition=partition, metadata=dict(metadata))

@@ -1,0 +1,99 @@
+"""The ops of `refresh_catalogue`: watchlist, then artists, then reports, then what went wrong."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from harmony_pipelines.failures import reported
+from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
+
+MOST_ARTISTS = 250
+"""The most artists that one run refreshes; the next run takes the next ones."""
+
+Outcome = dict[str, Any]
+
+
+class RefreshArtistsConfig(dg.Config):
+    """Which artists a run refreshes; by default those that are due."""
+
+    artists: list[str] = Field(
+        default=[],
+        max_length=MOST_ARTISTS,
+        description="Refresh just these, due or not: artist ids, URIs, links, partition keys or "
+        "names as the watchlist has them. Empty: those that are due.",
+    )
+    full_sweep: bool = Field(
+        default=False,
+        description="Read listings to their end, which also finds what was added with an old "
+        "date; with no artists named, those whose listings were read longest ago, due or not.",
+    )
+    max_requests: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Stop after this many requests to Spotify; the rest stays due. "
+        "Empty: as many as HARMONY_SPOTIFY_DAILY_REQUESTS leaves.",
+    )
+
+
+@dg.op(description="Reads watchlist.yaml and settles who is meant by each line.")
+def resolve_watchlist(
+    context: dg.OpExecutionContext,
+    catalogue: CatalogueResource,
+    spotify: SpotifyResource,
+    beets: BeetsResource,
+) -> Outcome:
+    """Bring the watchlist up to date; returns what that cost and what went wrong with it."""
+    from harmony_pipelines.ops import watching
+
+    with reported():
+        found = watching.read_watchlist(context, watching.Resources(catalogue, spotify, beets))
+        context.log_event(watching.event(found))
+        return watching.outcome(found)
+
+
+@dg.op(description="Refreshes the artists that are due: artist, listings, album bodies.")
+def refresh_artists(
+    context: dg.OpExecutionContext,
+    config: RefreshArtistsConfig,
+    watchlist_outcome: Outcome,
+    catalogue: CatalogueResource,
+    spotify: SpotifyResource,
+) -> Outcome:
+    """Commit and materialise artist by artist; returns counts and what went wrong."""
+    from harmony_pipelines.ops import refreshing
+
+    with reported():
+        order = refreshing.Order(
+            config.artists, config.full_sweep, config.max_requests, MOST_ARTISTS
+        )
+        outcome = refreshing.refresh(context, order.after(watchlist_outcome), catalogue, spotify)
+        context.add_output_metadata(refreshing.numbers(outcome))
+        return refreshing.joined(watchlist_outcome, outcome)
+
+
+@dg.op(description="Brings new_releases, album_matches and missing_from_library up to date.")
+def compare_with_library(
+    context: dg.OpExecutionContext,
+    outcome: Outcome,
+    catalogue: CatalogueResource,
+    beets: BeetsResource,
+) -> Outcome:
+    """Report over what is there, whatever went wrong before."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        problems = reports.bring_up_to_date(context, catalogue, beets)
+        return {**outcome, "problems": [*outcome["problems"], *problems]}
+
+
+@dg.op(description="Ends the run red if anything failed, and says which artists and why.")
+def report_refresh(context: dg.OpExecutionContext, outcome: Outcome) -> None:
+    """Log the check, failed where an artist failed; raise, or sum the run up in one line."""
+    from harmony_pipelines.ops import refreshing
+
+    with reported():
+        refreshing.say(context, outcome)
+        refreshing.log_check(context, outcome)
+        refreshing.raise_if_red(outcome)

@@ -1,0 +1,50 @@
+"""The ops of `embed_artwork` before the covers: snapshot, matches, what is missing."""
+
+import dagster as dg
+
+from harmony_pipelines.failures import reported
+from harmony_pipelines.metadata import materialised
+from harmony_pipelines.resources import BeetsResource, CatalogueResource
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Reads the beets library through a private copy and looks at each file's size "
+    "and time.",
+)
+def snapshot_library(
+    context: dg.OpExecutionContext, beets: BeetsResource, catalogue: CatalogueResource
+) -> None:
+    """Bring `beets_albums` and `beets_tracks` up to date."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        metadata = reports.snapshot(context, beets, catalogue)
+        context.log_event(materialised("beets_albums", metadata))
+        context.log_event(materialised("beets_tracks", metadata))
+
+
+@dg.op(
+    ins={"library": dg.In(dg.Nothing)},
+    out=dg.Out(dg.Nothing),
+    description="Pairs each library album with a Spotify album, or says why none is certain.",
+)
+def match_library(context: dg.OpExecutionContext, catalogue: CatalogueResource) -> None:
+    """Bring `album_matches` up to date."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        context.log_event(materialised("album_matches", reports.matches(context, catalogue)))
+
+
+@dg.op(
+    ins={"matches": dg.In(dg.Nothing)},
+    out=dg.Out(dg.Nothing),
+    description="Lists what of the watched artists the library lacks.",
+)
+def list_missing(context: dg.OpExecutionContext, catalogue: CatalogueResource) -> None:
+    """Bring `missing_from_library` up to date."""
+    from harmony_pipelines.ops import reports
+
+    with reported():
+        context.log_event(materialised("missing_from_library", reports.missing(context, catalogue)))

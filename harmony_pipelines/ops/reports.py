@@ -1,0 +1,126 @@
+"""Library, matches and reports, as both the ops and the assets bring them up to date."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.metadata import SHOWN_ROWS, materialised, table
+from harmony_pipelines.resources import BeetsResource, CatalogueResource
+from harmony_pipelines.runs import Context, configured, run_deadline, still_running
+from harmony_pipelines.settings import Settings, load_settings
+from harmony_pipelines.steps import compare as steps
+from harmony_pipelines.steps.settle import problem
+
+
+def bring_up_to_date(
+    context: Context, catalogue: CatalogueResource, beets: BeetsResource
+) -> list[dict[str, Any]]:
+    """All reports over what is there; returns what went wrong."""
+    settings = load_settings()
+    store = catalogue.open(settings, still_running(context))
+    context.log_event(materialised("new_releases", news_metadata(store)))
+    try:
+        for event in compare(context, settings, store, beets):
+            context.log_event(event)
+    except HarmonyError as error:
+        return [problem(error)]
+    return []
+
+
+def snapshot(
+    context: Context, beets: BeetsResource, catalogue: CatalogueResource
+) -> dict[str, Any]:
+    """Bring `beets_albums` and `beets_tracks` up to date; returns what the UI shows of it.
+
+    `accept_shrink` is said in the run's config for `plan_covers`.
+    """
+    settings = load_settings()
+    path = ("ops", "embedded_artwork", "ops", "plan_covers", "config", "accept_shrink")
+    found = steps.snapshot(
+        beets.library(settings),
+        catalogue.open(settings, still_running(context)),
+        run_deadline(context, settings),
+        accept_shrink=configured(context, *path) is True,
+    )
+    return snapshot_metadata(found)
+
+
+def matches(context: Context, catalogue: CatalogueResource) -> dict[str, Any]:
+    """Bring `album_matches` up to date; returns what the UI shows of it."""
+    settings = load_settings()
+    store = catalogue.open(settings, still_running(context))
+    return matches_metadata(steps.match(store, settings))
+
+
+def missing(context: Context, catalogue: CatalogueResource) -> dict[str, Any]:
+    """Bring `missing_from_library` up to date; returns what the UI shows of it."""
+    settings = load_settings()
+    store = catalogue.open(settings, still_running(context))
+    return missing_metadata(steps.missing(store, settings))
+
+
+def news(catalogue: CatalogueResource) -> dict[str, Any]:
+    """What the UI shows of `new_releases`, which every refresh keeps up to date."""
+    return news_metadata(catalogue.open(load_settings()))
+
+
+def compare(
+    context: Context, settings: Settings, store: Catalogue, beets: BeetsResource
+) -> Iterator[dg.AssetMaterialization]:
+    """Snapshot, matches and what is missing, where there is a library to compare with."""
+    library = beets.library(settings)
+    deadline = run_deadline(context, settings)
+    if not library.exists(deadline):
+        context.log.info(
+            f"There is no beets library at {library.config.database} to compare with; "
+            "set HARMONY_BEETS_LIBRARY if it is elsewhere."
+        )
+        return
+    found = snapshot_metadata(steps.snapshot(library, store, deadline))
+    yield materialised("beets_albums", found)
+    yield materialised("beets_tracks", found)
+    yield materialised("album_matches", matches_metadata(steps.match(store, settings)))
+    yield materialised("missing_from_library", missing_metadata(steps.missing(store, settings)))
+
+
+def snapshot_metadata(found: steps.Snapshot) -> dict[str, Any]:
+    """How large the library is and what was odd about it."""
+    odd = [{"warning": warning} for warning in found.warnings]
+    return {
+        "albums": found.albums,
+        "tracks": found.tracks,
+        "missing files": found.missing_files,
+        "warnings": table(odd, ("warning",), len(odd)),
+    }
+
+
+def matches_metadata(rows: list[Row]) -> dict[str, Any]:
+    """How many library albums have which verdict, and those the user must look at."""
+    verdicts = ("matched", "unsure", "ambiguous", "unmatched")
+    review = [row for row in rows if row["verdict"] in ("unsure", "ambiguous")]
+    columns = ("albumartist", "album", "year", "verdict", "message")
+    return {
+        **{verdict: sum(row["verdict"] == verdict for row in rows) for verdict in verdicts},
+        "review": table(review, columns, len(review)),
+    }
+
+
+def missing_metadata(rows: list[Row]) -> dict[str, Any]:
+    """What is missing: whole albums first."""
+    albums = [row for row in rows if not row["track_id"]]
+    columns = ("artist_name", "name", "release_date", "album_type", "total_tracks")
+    return {
+        "albums": len(albums),
+        "tracks": len(rows) - len(albums),
+        "missing": table(albums, columns, len(albums)),
+    }
+
+
+def news_metadata(store: Catalogue) -> dict[str, Any]:
+    """The latest new releases."""
+    rows = steps.news(store, SHOWN_ROWS)
+    columns = ("artist_name", "name", "release_date", "album_type", "first_seen_at")
+    return {"latest": table(rows, columns)}

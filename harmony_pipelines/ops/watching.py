@@ -1,0 +1,114 @@
+"""The watchlist, as both the op and the asset bring it up to date."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from harmony_pipelines import partitions
+from harmony_pipelines.clients.beets_query import album_artists
+from harmony_pipelines.clients.quota import FAMILIES
+from harmony_pipelines.clients.spotify import SpotifyClient
+from harmony_pipelines.domain.errors import Reason
+from harmony_pipelines.metadata import materialised, table
+from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
+from harmony_pipelines.runs import Context, configured, run_deadline, still_running
+from harmony_pipelines.settings import load_settings
+from harmony_pipelines.steps import watch
+from harmony_pipelines.steps.settle import problem
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What reading the watchlist needs of Dagster's resources."""
+
+    catalogue: CatalogueResource
+    spotify: SpotifyResource
+    beets: BeetsResource
+
+
+@dataclass(frozen=True)
+class Found:
+    """The watchlist, and how many requests it took to settle who is meant."""
+
+    read: watch.WatchlistRead
+    requests: int
+
+
+def read_watchlist(context: Context, resources: Resources) -> Found:
+    """Read the watchlist and register a partition for each artist on it."""
+    settings = load_settings()
+    for warning in settings.warnings:
+        context.log.warning(warning)
+    deadline = run_deadline(context, settings)
+    store = resources.catalogue.open(settings, still_running(context))
+    most = configured(context, "ops", "refresh_artists", "config", "max_requests")
+    clients: list[SpotifyClient] = []
+    with ExitStack() as opened:
+
+        def lookup() -> SpotifyClient:
+            client = resources.spotify.client(settings, store, deadline, most)
+            clients.append(opened.enter_context(client))
+            return clients[-1]
+
+        library = resources.beets.library
+        sources = watch.Sources(
+            lookup,
+            lambda query: album_artists(library(settings), query, deadline),
+            context.log.info,
+        )
+        read = watch.read(settings, store, sources, datetime.now(UTC))
+    if read.stopped:
+        context.log.warning(f"{read.waiting} names wait for the next run: {read.stopped.message}")
+    partitions.register(context.instance, [row["partition_key"] for row in read.watched])
+    spent = sum(client.requests[family] for client in clients for family in FAMILIES)
+    return Found(read, spent)
+
+
+def event(found: Found) -> dg.AssetMaterialization:
+    """The event that says that the watchlist was brought up to date."""
+    return materialised("watchlist", metadata(found))
+
+
+def metadata(found: Found) -> dict[str, Any]:
+    """Who is watched and which lines the user must look at."""
+    review = found.read.review
+    return {
+        "artists": len(found.read.watched),
+        "to review": len(review),
+        "waiting": found.read.waiting,
+        "requests": found.requests,
+        "review": table(review, ("line", "text", "code", "message"), len(review)),
+    }
+
+
+def outcome(found: Found) -> dict[str, Any]:
+    """What the next op must know.
+
+    A spent budget may be that of searching alone, so that it does not keep artists from being
+    refreshed; every other fault that is everybody's does.
+    """
+    stopped = found.read.stopped
+    if stopped and stopped.reason is Reason.BUDGET_SPENT:
+        stopped = None
+    return {
+        "problems": found.read.problems,
+        "requests": found.requests,
+        "waiting": found.read.waiting,
+        "stopped": problem(stopped) if stopped else None,
+    }
+
+
+def alone(found: Found) -> dict[str, Any]:
+    """The outcome of a run that does nothing else."""
+    stopped = problem(found.read.stopped) if found.read.stopped else None
+    nobody: list[Any] = []
+    return {
+        "problems": found.read.problems,
+        "failures": nobody,
+        "postponed": nobody,
+        "named": False,
+        "stopped": stopped,
+    }

@@ -1,0 +1,206 @@
+"""Refresh many artists in one process: a few threads read Spotify, the caller's thread commits."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from harmony_pipelines.clients.catalogue import Catalogue
+from harmony_pipelines.clients.discographies import (
+    Attempt,
+    Saved,
+    Stored,
+    save_discography,
+    save_failure,
+    stored,
+)
+from harmony_pipelines.clients.quota import FAMILIES
+from harmony_pipelines.clients.spotify import (
+    FAILURES_IN_A_ROW,
+    Look,
+    SpotifyClient,
+    add_bodies,
+    concerns_everybody,
+    list_artist,
+)
+from harmony_pipelines.domain.cadence import is_sweep_due
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.discography import ArtistCatalogue
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.steps.pool import in_pool
+
+ARTIST_SECONDS = 1800.0
+"""The longest that one artist may take; a run may have less left."""
+
+_ONE_PAGE = 10
+_UNANSWERED = frozenset({ErrorCode.DEPENDENCY_ERROR, ErrorCode.DEADLINE_EXCEEDED})
+
+
+@dataclass(frozen=True)
+class Target:
+    """An artist to refresh."""
+
+    artist_id: str
+    partition_key: str
+    name: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What reading one artist took and brought; a failure in the middle keeps what came."""
+
+    catalogue: ArtistCatalogue | None
+    error: HarmonyError | None
+    is_everybodys: bool
+    """Whether the failure would meet the next artist as well."""
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """One artist whose refresh was committed."""
+
+    target: Target
+    saved: Saved
+    brought: Brought
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one artist from Spotify; safe for several threads at a time."""
+
+    client: SpotifyClient
+    catalogue: Catalogue
+    market: str
+    deadline: Deadline
+    sweep: bool = False
+    """Read everything to its end, also where a look at the newest would do."""
+    artist_seconds: float = ARTIST_SECONDS
+
+    def read(self, target: Target) -> Brought:
+        """The artist, the listings, and the bodies that are not stored yet."""
+        began = time.monotonic()
+        deadline = self.deadline.sooner(
+            self.artist_seconds, f"one artist ({self.artist_seconds:g} s)"
+        )
+        client = self.client.within(deadline)
+        known = stored(self.catalogue, target.artist_id)
+        catalogue, error = None, None
+        try:
+            catalogue = self._read(client, target, known)
+            error = catalogue.error
+        except HarmonyError as failure:
+            error = failure
+        too_slow = (
+            error is not None and error.reason is Reason.DEADLINE and deadline is not self.deadline
+        )
+        return Brought(
+            catalogue,
+            error,
+            is_everybodys=error is not None and concerns_everybody(error) and not too_slow,
+            requests=sum(client.requests[family] for family in FAMILIES),
+            seconds=time.monotonic() - began,
+        )
+
+    def _read(self, client: SpotifyClient, target: Target, known: Stored) -> ArtistCatalogue:
+        look = self._look(target, known)
+        listed = list_artist(client, target.artist_id, target.groups, look)
+        if listed.error:
+            return listed.with_pending(known.bodies)
+        earlier = [row for row in known.pending if row["album_group"] in target.groups]
+        return add_bodies(client, listed, known.bodies, earlier)
+
+    def _look(self, target: Target, known: Stored) -> Look:
+        """The cheapest look that misses nothing: one page where one held all there was.
+
+        Listings hide what is added with an old date behind the newest; so each is read to its end
+        once in a while, and whenever groups or market are others than the last time.
+        """
+        now = datetime.now(UTC)
+        as_before = known.market == self.market and known.groups == frozenset(target.groups)
+        short = as_before and known.listed <= _ONE_PAGE
+        to_the_end = short or self.sweep or not as_before or is_sweep_due(known.listed_at, now)
+        return Look(
+            combined=short,
+            with_artist=self.sweep or is_sweep_due(known.artist_at, now),
+            known=None if to_the_end else known.seen,
+        )
+
+
+@dataclass
+class Refresh:
+    """One run over many artists; what is everybody's fault stops it once.
+
+    When the run is stopped, what was in flight is still committed, and the artists not begun stay
+    due.
+    """
+
+    catalogue: Catalogue
+    read: Callable[[Target], Brought]
+    attempt: Attempt
+    workers: int
+    stopped: HarmonyError | None = None
+    _in_a_row: int = field(default=0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def artists(self, targets: Iterable[Target]) -> Generator[Refreshed, None, None]:
+        """Refresh the targets; each comes back once it is committed."""
+        with closing(in_pool(self._read, self._until_stopped(targets), self.workers)) as results:
+            for target, brought in results:
+                saved = self._save(target, brought)
+                if saved:
+                    yield Refreshed(target, saved, brought)
+
+    def _until_stopped(self, targets: Iterable[Target]) -> Iterator[Target]:
+        for target in targets:
+            if self.stopped:
+                return
+            yield target
+
+    def _read(self, target: Target) -> Brought:
+        """Read in a thread of the pool, and judge there: before it begins the next artist."""
+        brought = self.read(target)
+        with self._lock:
+            if not self.stopped and self._stops(brought):
+                self.stopped = brought.error
+        return brought
+
+    def _save(self, target: Target, brought: Brought) -> Saved | None:
+        attempt = replace(
+            self.attempt,
+            now=datetime.now(UTC),
+            requests=brought.requests,
+            stopped=brought.is_everybodys,
+        )
+        if brought.catalogue is not None:
+            return save_discography(self.catalogue, brought.catalogue, attempt)
+        error = brought.error
+        if error is None or brought.is_everybodys:
+            return None  # this artist did not fail and stays due
+        status = "gone" if error.reason is Reason.UNKNOWN_ARTIST else "failed"
+        return save_failure(self.catalogue, target.artist_id, error, status, attempt)
+
+    def _stops(self, brought: Brought) -> bool:
+        error = brought.error
+        self._in_a_row = self._in_a_row + 1 if error and error.code in _UNANSWERED else 0
+        if error is None:
+            return False
+        if error.reason is Reason.BUDGET_SPENT and brought.catalogue is not None:
+            # Listings have a budget of their own and go on while bodies wait.
+            return not brought.catalogue.complete
+        return brought.is_everybodys or self._in_a_row >= FAILURES_IN_A_ROW
+
+
+def targets_of(rows: Iterable[dict[str, str]]) -> list[Target]:
+    """The targets that rows of `watchlist` name."""
+    return [
+        Target(
+            row["artist_id"], row["partition_key"], row["name"], tuple(json.loads(row["groups"]))
+        )
+        for row in rows
+    ]
