@@ -1,16 +1,16 @@
 """Which cover an album may get, from where, and which of its files; and why others get none."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, cast
 
 from harmony_pipelines.domain.decisions import Decisions
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.rows import Row, number_in, text_in
 
 SourceName = Literal["library", "coverartarchive", "spotify", "user"]
-
 
 LARGER = 1.5
 """How much longer the shorter edge of a cover must be to replace another."""
@@ -20,9 +20,12 @@ NEVER = "never"
 _REFUSALS = (
     Reason.HARD_LINK,
     Reason.READ_ONLY,
+    Reason.CROSS_DEVICE,
     Reason.FILE_MISSING,
     Reason.OUTSIDE_LIBRARY,
+    Reason.TOO_MANY_BYTES,
 )
+_LASTING = (*_REFUSALS, Reason.VERIFICATION, Reason.OTHER_PICTURE)
 
 
 class Skip(StrEnum):
@@ -31,12 +34,14 @@ class Skip(StrEnum):
     HAS_COVER = "has_cover"
     COVERS_DIFFER = "covers_differ"
     NEVER = "never"
+    RESTORED = "restored"
     NOT_MATCHED = "not_matched"
     NO_SOURCE = "no_source"
     NO_FILES = "no_files"
+    REFUSED = "refused"
     WAITS = "waits"
-    NO_COVER_FOUND = "no_cover_found"
     NOT_LARGER = "not_larger"
+    OTHER_PICTURE = "other_picture"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,55 @@ class Source:
 
     name: SourceName
     location: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file on this machine."""
+        return self.name in ("library", "user")
+
+
+@dataclass(frozen=True)
+class Covered:
+    """The cover that was found for an album; its bytes wait in the store of covers."""
+
+    sha256: str
+    mime: str
+    width: int
+    height: int
+    bytes: int
+    source: Source
+
+    @property
+    def shorter_edge(self) -> int:
+        """The size that counts where one cover is to replace another."""
+        return min(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A source that gave no cover, and why."""
+
+    source: Source
+    error: HarmonyError
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of looking for an album's cover.
+
+    `objection` says why the cover may not replace the one that files of the album have. With
+    neither a cover nor a failure the search was not begun, or not ended: it is for the next run.
+    """
+
+    cover: Covered | None = None
+    objection: Skip | None = None
+    failed: tuple[Failed, ...] = ()
+
+    @property
+    def problem(self) -> Failed | None:
+        """The failure to tell of: one that is more than a cover not being there, if any."""
+        worse = [f for f in self.failed if f.error.code is not ErrorCode.NOT_FOUND]
+        return next(iter([*worse, *self.failed]), None)
 
 
 @dataclass(frozen=True)
@@ -63,7 +117,6 @@ class AlbumPlan:
     """The files of an album that are to get a cover, and the sources in their order."""
 
     beets_album_id: int
-    title: str
     album_id: str | None
     sources: tuple[Source, ...]
     tracks: tuple[PlannedTrack, ...]
@@ -73,25 +126,73 @@ class AlbumPlan:
         """What rewriting its files comes to."""
         return sum(track.size for track in self.tracks)
 
+    @property
+    def to_replace(self) -> PlannedTrack | None:
+        """A file whose cover only a larger copy of it may replace; the others have the same."""
+        if any(source.name == "user" for source in self.sources):
+            return None
+        return next((track for track in self.tracks if track.old_sha256), None)
+
+    def looked_at(self, found: Found) -> str:
+        """The sources whose pictures count as seen: as JSON, to be remembered with a file."""
+        seen = self.sources
+        if found.cover and not found.objection:  # the first good one; the others were not asked
+            seen = seen[: seen.index(found.cover.source) + 1]
+        failed = {failure.source for failure in found.failed}
+        return json.dumps([source.location for source in seen if source not in failed])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    `skipped` counts albums by reason, `left_alone` the files that cannot be given a cover, and
+    `unread` those that there was no time to look into. `refused` holds the rows of results of
+    files that could not be read just now.
+    """
+
+    albums: tuple[AlbumPlan, ...] = ()
+    skipped: dict[str, int] = field(default_factory=dict)
+    left_alone: int = 0
+    unread: int = 0
+    refused: tuple[Row, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def files(self) -> int:
+        """How many files are to be written."""
+        return sum(len(album.tracks) for album in self.albums)
+
+    @property
+    def bytes_to_write(self) -> int:
+        """What rewriting them comes to."""
+        return sum(album.bytes_to_write for album in self.albums)
+
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user wants done with covers."""
+    """What the user wants done with covers; `resting` sources are not asked for now."""
 
     policy: str
     sources: Sequence[str]
     decisions: Decisions
     coverartarchive_url: str
+    may_replace: bool = True
+    resting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class LibraryAlbum:
-    """A library album with its tracks and, if one is certain, its Spotify album."""
+    """A library album with its tracks and, if one is certain, its Spotify album.
+
+    It is held back where its files went back to the pictures they had: the user names it first.
+    """
 
     album: Row
     tracks: Sequence[Row]
     verdict: str
     spotify: Row | None
+    is_held_back: bool = False
 
 
 def plan_album(found: LibraryAlbum, wishes: Wishes) -> AlbumPlan | Skip:
@@ -99,31 +200,38 @@ def plan_album(found: LibraryAlbum, wishes: Wishes) -> AlbumPlan | Skip:
     decided = _decided(found.album, wishes.decisions.cover)
     if wishes.policy == "never" or decided == NEVER:
         return Skip.NEVER
+    if found.is_held_back:
+        return Skip.RESTORED
     usable = [track for track in found.tracks if number_in(track, "has_front") is not None]
     if not usable:
         return Skip.NO_FILES
-    covered = {text_in(track, "front_sha256") for track in usable if number_in(track, "has_front")}
-    if len(covered) > 1:
+    if decided is None and len({text_in(t, "front_sha256") for t in usable if _has_front(t)}) > 1:
         return Skip.COVERS_DIFFER
-    replaces = wishes.policy == "larger" and bool(covered)
-    tracks = [track for track in usable if replaces or not number_in(track, "has_front")]
-    if not tracks:
+    replaces = wishes.may_replace and (decided is not None or wishes.policy == "larger")
+    wanting = [track for track in usable if replaces or not _has_front(track)]
+    sources = _sources(found, wishes, decided, usable) if wanting else []
+    return _plan(found, wanting, sources, wishes.resting)
+
+
+def _plan(
+    found: LibraryAlbum, wanting: Sequence[Row], sources: Sequence[Source], resting: frozenset[str]
+) -> AlbumPlan | Skip:
+    if all(map(_has_front, wanting)) and not sources:
         return Skip.HAS_COVER
-    sources = _sources(found, wishes, decided, usable)
     if not sources:
         return Skip.NO_SOURCE if found.verdict == "matched" else Skip.NOT_MATCHED
+    active = tuple(source for source in sources if source.location not in resting)
+    if not active:
+        return Skip.WAITS
+    tracks = tuple(_planned(track) for track in wanting if not _is_refused(track, active))
+    if not tracks:
+        return Skip.HAS_COVER if all(map(_has_front, wanting)) else Skip.REFUSED
     return AlbumPlan(
         beets_album_id=number_in(found.album, "beets_album_id") or 0,
-        title=f"{text_in(found.album, 'albumartist')} - {text_in(found.album, 'album')}",
         album_id=text_in(found.spotify, "album_id") if found.spotify else None,
-        sources=tuple(sources),
-        tracks=tuple(_planned(track) for track in tracks),
+        sources=active,
+        tracks=tracks,
     )
-
-
-def may_replace(track: PlannedTrack, shorter_edge: int) -> bool:
-    """Whether a new cover is large enough to be put over what the file has."""
-    return track.old_sha256 is None or shorter_edge >= LARGER * track.old_edge
 
 
 def status_of(error: HarmonyError) -> Literal["skipped", "failed"]:
@@ -133,8 +241,26 @@ def status_of(error: HarmonyError) -> Literal["skipped", "failed"]:
     return "skipped" if error.reason in _REFUSALS else "failed"
 
 
+def is_lasting(error: HarmonyError) -> bool:
+    """Whether a file is refused until it changes, so that it need not be tried every night."""
+    return error.code is ErrorCode.UNSUPPORTED_MEDIA or error.reason in _LASTING
+
+
+def _has_front(track: Row) -> bool:
+    return bool(number_in(track, "has_front"))
+
+
+def _is_refused(track: Row, sources: Sequence[Source]) -> bool:
+    """Whether the file was left alone before, and nothing speaks for another result now."""
+    tried = text_in(track, "front_tried")
+    if tried:
+        known = cast("list[Any]", json.loads(tried))
+        return all(source.location in known for source in sources)
+    return bool(text_in(track, "front_code"))
+
+
 def _decided(album: Row, covers: Mapping[str, str]) -> str | None:
-    for key in (text_in(album, "beets_album_id"), text_in(album, "mb_albumid")):
+    for key in (text_in(album, "beets_album_id"), text_in(album, "mb_albumid").lower()):
         if key and key in covers:
             return covers[key]
     return None
@@ -143,7 +269,7 @@ def _decided(album: Row, covers: Mapping[str, str]) -> str | None:
 def _sources(
     found: LibraryAlbum, wishes: Wishes, decided: str | None, usable: Sequence[Row]
 ) -> list[Source]:
-    if decided:
+    if decided is not None:
         return [Source("user", decided)]
     known: dict[str, list[Source]] = {
         "library": _from_library(found.album, usable),
@@ -155,9 +281,9 @@ def _sources(
 
 def _from_library(album: Row, usable: Sequence[Row]) -> list[Source]:
     """The album's own art file, else the one front cover that its other tracks share."""
-    artpath = text_in(album, "artpath")
-    sharing = next((text_in(t, "path") for t in usable if number_in(t, "has_front")), "")
-    return [Source("library", path) for path in (artpath, sharing) if path]
+    covered = [track for track in usable if _has_front(track)]
+    sharing = covered[0].get("path") if 0 < len(covered) < len(usable) else None
+    return [Source("library", path) for path in (album.get("artpath"), sharing) if path]
 
 
 def _from_coverartarchive(album: Row, url: str) -> list[Source]:
@@ -191,7 +317,7 @@ def _planned(track: Row) -> PlannedTrack:
     edges = (number_in(track, "front_width"), number_in(track, "front_height"))
     return PlannedTrack(
         beets_item_id=number_in(track, "beets_item_id") or 0,
-        path=text_in(track, "path"),
+        path=track["path"],
         size=number_in(track, "size") or 0,
         old_sha256=text_in(track, "front_sha256") or None,
         old_edge=min(edge or 0 for edge in edges),

@@ -1,0 +1,312 @@
+"""The ops of `embedded_artwork`: plan, download, embed; between them travel hashes, no pictures."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from harmony_pipelines.clients.watchlist import read_decisions
+from harmony_pipelines.domain.covers import Found, Plan, Skip, Wishes
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.failures import failure, reported
+from harmony_pipelines.last_word import say_last
+from harmony_pipelines.metadata import materialised, table
+from harmony_pipelines.resources import BeetsResource, BoundedHttpResource, CatalogueResource
+from harmony_pipelines.runs import Context, run_deadline, run_limit, still_running
+from harmony_pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from harmony_pipelines.steps.embed_covers import Embedding
+
+ASSET = "embedded_artwork"
+
+_PLAN_LEAVES, _DOWNLOAD_LEAVES, _EMBED_LEAVES = 0.6, 0.4, 0.2
+"""The share of a run's limit that each op leaves: what it has not begun then is deferred.
+
+Each has its own, so that a library too large for one run still gets some albums all the way.
+"""
+
+_BYTES_A_SECOND = 100 << 20
+_SECONDS_A_FILE = 0.05
+_SECONDS_A_DOWNLOAD = 1.0
+"""What work comes to on a common machine; only for the estimate."""
+
+
+class Policy(Enum):
+    """Which files get a cover."""
+
+    missing = "missing"
+    larger = "larger"
+    never = "never"
+
+
+class PlanCoversConfig(dg.Config):
+    """Which albums a run looks at, and how far it goes; the settings are the defaults."""
+
+    albums: list[str] = Field(
+        default=[],
+        max_length=10_000,
+        description="Beets ids of the albums to look at. Empty: the whole library.",
+    )
+    policy: Policy | None = Field(
+        default=None,
+        description="missing: embed where there is no cover; larger: also replace a smaller "
+        "copy of the same picture; never. Empty: HARMONY_ARTWORK_POLICY.",
+    )
+    dry_run: bool = Field(default=False, description="Only say what would be done.")
+    accept_shrink: bool = Field(
+        default=False,
+        description="Go on although the library lost more than a fifth of its files since the "
+        "last snapshot.",
+    )
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """The plan, and what was found for each of its albums by beets id."""
+
+    plan: Plan
+    found: dict[int, Found]
+
+
+@dg.op(
+    ins={"missing": dg.In(dg.Nothing)},
+    description="Decides which files get a cover and where from; opens only files not seen before.",
+)
+def plan_covers(
+    context: dg.OpExecutionContext, config: PlanCoversConfig, catalogue: CatalogueResource
+) -> Plan:
+    """The plan over the last snapshot and its matches."""
+    from harmony_pipelines.steps.plan_covers import Planner, PlanOptions
+
+    with reported():
+        settings = load_settings()
+        planner = Planner(
+            store=catalogue.open(settings),
+            run_id=context.run.run_id,
+            until=_until(context, settings, _PLAN_LEAVES),
+            guard=still_running(context),
+        )
+        options = PlanOptions(config.albums, config.dry_run, settings.artwork_hardlinks == "break")
+        plan = planner.plan(_wishes(context, config, settings), options)
+        context.log.info(forecast(plan))
+        context.add_output_metadata(
+            {"albums": len(plan.albums), "files": plan.files, "bytes": plan.bytes_to_write}
+        )
+        return plan
+
+
+@dg.op(description="Fetches each album's cover from its first good source, within the limits.")
+def download_covers(
+    context: dg.OpExecutionContext,
+    plan: Plan,
+    catalogue: CatalogueResource,
+    http: BoundedHttpResource,
+) -> Downloaded:
+    """What was found for each album; the covers themselves wait in HARMONY_HOME/covers."""
+    with reported():
+        if plan.dry_run or not plan.albums:
+            return Downloaded(plan, {})
+        found = _find(context, plan, catalogue, http)
+        covers = sum(result.cover is not None for result in found.values())
+        context.add_output_metadata({"albums": len(found), "covers": covers})
+        return Downloaded(plan, found)
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Writes each cover into its files: copied, verified, synced, renamed.",
+)
+def embed_covers(
+    context: dg.OpExecutionContext,
+    downloaded: Downloaded,
+    catalogue: CatalogueResource,
+    beets: BeetsResource,
+) -> Iterator[dg.Output[None]]:
+    """Embed album by album; red if a file failed, with the rest done and materialised."""
+    with reported():
+        plan = downloaded.plan
+        work = None if plan.dry_run else _embed(context, downloaded, catalogue, beets)
+        metadata = _outcome(plan, work)
+        context.log.info(summary(plan, work))
+        say_last(summary(plan, work))
+        rows = [*plan.refused, *(work.rows.values() if work else ())]
+        problems = [row for row in rows if row["status"] == "failed"]
+        if problems or not context.has_assets_def:
+            context.log_event(materialised(ASSET, metadata))
+        if problems:
+            raise _failed(problems)
+        yield dg.Output(None, metadata=metadata)
+
+
+@dg.graph
+def embedded_artwork(missing: Any) -> Any:
+    """The right front cover in every audio file that has none."""
+    return embed_covers(download_covers(plan_covers(missing)))
+
+
+def forecast(plan: Plan) -> str:
+    """What the run is about to do, in one line."""
+    if not plan.files:
+        return "There is nothing to embed."
+    remote = sum(not album.sources[0].is_local for album in plan.albums)
+    seconds = (
+        plan.bytes_to_write / _BYTES_A_SECOND
+        + plan.files * _SECONDS_A_FILE
+        + remote * _SECONDS_A_DOWNLOAD
+    )
+    return (
+        f"To embed: at most {plan.files} files of {len(plan.albums)} albums, "
+        f"{plan.bytes_to_write / 2**20:.1f} MiB to rewrite, about {seconds:.0f} s."
+    )
+
+
+def summary(plan: Plan, work: "Embedding | None") -> str:
+    """What the run did, in one line."""
+    unsure = sum(plan.skipped.get(why, 0) for why in (Skip.NOT_MATCHED, Skip.NO_SOURCE))
+    if work is None:
+        done = (
+            f"A dry run, nothing was written: {plan.files} files of {len(plan.albums)} albums "
+            f"would get a cover if their sources have one, {plan.left_alone} files skipped"
+        )
+        later = plan.skipped.get(Skip.WAITS, 0)
+    else:
+        n = _counts(plan, work)
+        done = (
+            f"Covers embedded in {n['embedded']} files, {n['skipped']} files skipped, "
+            f"{n['failed']} failed, {n['deferred']} left for the next run"
+        )
+        later = n["waits"]
+    return f"{done}; {later} albums wait for another try, {unsure} have no certain source."
+
+
+def _wishes(context: Context, config: PlanCoversConfig, settings: Settings) -> Wishes:
+    from harmony_pipelines.steps.embed_covers import stored_bytes
+
+    kept, limit = stored_bytes(settings.undo_dir), settings.artwork_undo_max_bytes
+    if kept >= limit:
+        context.log.warning(
+            f"Replaced pictures fill their store: {kept} of {limit} bytes. No cover is replaced, "
+            "missing ones are added. Raise HARMONY_ARTWORK_UNDO_MAX_BYTES, or empty "
+            f"{settings.undo_dir} if you want none of them back."
+        )
+    return Wishes(
+        policy=config.policy.value if config.policy else settings.artwork_policy,
+        sources=settings.artwork_sources,
+        decisions=read_decisions(settings.decisions_path),
+        coverartarchive_url=settings.coverartarchive_url,
+        may_replace=kept < limit,
+    )
+
+
+def _until(context: Context, settings: Settings, leaves: float) -> Deadline:
+    """The moment from which on an op begins nothing more."""
+    deadline = run_deadline(context, settings)
+    return deadline.sooner(deadline.left() - leaves * run_limit(context, settings), "this step")
+
+
+def _find(
+    context: Context, plan: Plan, catalogue: CatalogueResource, http: BoundedHttpResource
+) -> dict[int, Found]:
+    from harmony_pipelines.clients.content_store import ContentStore
+    from harmony_pipelines.clients.images import ImageLimits
+    from harmony_pipelines.steps.download_covers import Downloader, DownloadLimits
+
+    settings = load_settings()
+    covers = ContentStore(settings.covers_dir)
+    covers.sweep()
+    downloader = Downloader(
+        http=http.client(settings),
+        covers=covers,
+        store=catalogue.open(settings),
+        limits=DownloadLimits(
+            images=ImageLimits(settings.artwork_max_pixels, settings.artwork_max_edge),
+            max_bytes=settings.artwork_max_bytes,
+            max_rewrite_bytes=settings.artwork_max_rewrite_bytes,
+            workers=settings.artwork_concurrency,
+            until=_until(context, settings, _DOWNLOAD_LEAVES),
+        ),
+        guard=still_running(context),
+    )
+    return downloader.find(plan.albums)
+
+
+def _embed(
+    context: Context, downloaded: Downloaded, catalogue: CatalogueResource, beets: BeetsResource
+) -> "Embedding":
+    from harmony_pipelines.clients.content_store import ContentStore
+    from harmony_pipelines.steps.embed_covers import Embedding, Limits, Stores, stored_bytes
+
+    settings = load_settings()
+    library = beets.library(settings).config
+    work = Embedding(
+        run_id=context.run.run_id,
+        stores=Stores(
+            catalogue=catalogue.open(settings),
+            covers=ContentStore(settings.covers_dir),
+            undo=ContentStore(settings.undo_dir),
+            locks=settings.locks_dir,
+        ),
+        roots=(library.music_directory, *(here for _, here in library.path_map)),
+        limits=Limits(
+            until=_until(context, settings, _EMBED_LEAVES),
+            max_rewrite_bytes=settings.artwork_max_rewrite_bytes,
+            max_undo_bytes=settings.artwork_undo_max_bytes,
+        ),
+        guard=still_running(context),
+        break_hard_links=settings.artwork_hardlinks == "break",
+        undo_bytes=stored_bytes(settings.undo_dir),
+    )
+    work.albums(downloaded.plan.albums, downloaded.found)
+    if work.not_kept:
+        lost = ", ".join(sorted(work.not_kept))
+        context.log.warning(f"The library's file system could not keep: {lost}.")
+    return work
+
+
+def _counts(plan: Plan, work: "Embedding | None") -> dict[str, int]:
+    """Files by outcome; albums that wait for another try at their sources."""
+    counts = Counter(work.counts if work else ())
+    refused_now = sum(row["status"] == "failed" for row in plan.refused)
+    return {
+        "embedded": counts["embedded"],
+        "skipped": counts["skipped"] + plan.left_alone,
+        "failed": counts["failed"] + refused_now,
+        "deferred": counts["deferred"] + plan.unread,
+        "waits": plan.skipped.get(Skip.WAITS, 0),
+    }
+
+
+def _outcome(plan: Plan, work: "Embedding | None") -> dict[str, Any]:
+    """Counts by outcome, as numbers that the UI plots, and what was embedded where from."""
+    rows = list(work.rows.values()) if work else []
+    done = [row for row in rows if row["status"] == "embedded"]
+    left = [row for row in (*plan.refused, *rows) if row["status"] != "embedded"]
+    return {
+        **_counts(plan, work),
+        "files": table(done, ("path", "source", "width", "height", "bytes"), len(done)),
+        "left alone": table(left, ("path", "status", "code", "reason", "message"), len(left)),
+        "albums": table(
+            [{"reason": reason, "albums": n} for reason, n in sorted(plan.skipped.items())],
+            ("reason", "albums"),
+        ),
+        "planned files": plan.files,
+        "bytes written": work.bytes_written if work else 0,
+        "dry run": int(plan.dry_run),
+    }
+
+
+def _failed(problems: list[dict[str, Any]]) -> dg.Failure:
+    first, more = problems[0], len(problems) - 1
+    return failure(
+        {
+            "code": first["code"],
+            "message": first["message"] + (f" (and {more} more files)" if more else ""),
+            "details": {"reason": first["reason"], "files": len(problems)},
+        },
+        problems=table(problems, ("path", "code", "reason", "message"), len(problems)),
+    )
