@@ -1,6 +1,7 @@
 """The demo's own home: its settings, watchlist, library and database; nothing of the user's."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 
 FOLDER = ".demo"
+DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
+
+_USERS_OWN = ("HARMONY_", "SPOTIPY_", "DAGSTER_", "BEETS")
 
 _WATCHLIST = """\
 # The demo's watchlist: names, ids and links all work.
@@ -21,7 +25,7 @@ artists:
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class DemoHome:
     """A folder that holds everything the demo writes."""
 
@@ -29,8 +33,8 @@ class DemoHome:
 
     @property
     def is_new(self) -> bool:
-        """Whether the demo never ran here."""
-        return not self.library.exists()
+        """Whether the demo never got to its first look at Spotify."""
+        return not self.database.exists()
 
     @property
     def library(self) -> Path:
@@ -52,13 +56,25 @@ class DemoHome:
         """The demo's catalogue."""
         return self.folder / "home" / "harmony.db"
 
+    @property
+    def port(self) -> int:
+        """The port of the demo's Spotify the last time; 0 before the first."""
+        file = self.folder / "port"
+        return int(file.read_text()) if file.exists() else 0
+
+    @port.setter
+    def port(self, port: int) -> None:
+        (self.folder / "port").write_text(f"{port}\n")
+
     def prepare(self) -> None:
         """Make the library and the watchlist where they are not there yet."""
-        if self.is_new:
+        if not self.library.exists():
+            shutil.rmtree(self.library.parent, ignore_errors=True)
             make_library(self.library.parent)
         home = self.database.parent
         for folder in (home, self.dagster_home):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy(DAGSTER_YAML, self.dagster_home / "dagster.yaml")
         (home / "watchlist.yaml").write_text(_WATCHLIST, encoding="utf-8")
 
     def environment(self, server: SpotifyServer) -> Mapping[str, str]:
@@ -69,7 +85,7 @@ class DemoHome:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("HARMONY_", "SPOTIPY_", "DAGSTER_", "BEETS"))
+            if name.startswith("HARMONY_UI_") or not name.startswith(_USERS_OWN)
         }
         return kept | {
             "SPOTIPY_CLIENT_ID": server.client_id,

@@ -1,0 +1,26 @@
+"""The table of contents: everything that Dagster loads."""
+
+import dagster as dg
+
+from harmony_pipelines import checks
+from harmony_pipelines.assets import artwork, beets, reports, spotify
+from harmony_pipelines.jobs import embed_artwork, refresh_catalogue
+from harmony_pipelines.resources import (
+    BeetsResource,
+    BoundedHttpResource,
+    CatalogueResource,
+    SpotifyResource,
+)
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([spotify, beets, reports, artwork]),
+    asset_checks=dg.load_asset_checks_from_modules([checks]),
+    jobs=[refresh_catalogue, embed_artwork],
+    resources={
+        "spotify": SpotifyResource(),
+        "http": BoundedHttpResource(),
+        "beets": BeetsResource(),
+        "catalogue": CatalogueResource(),
+    },
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,40 @@
+"""The named units of work, each with its time limit."""
+
+import dagster as dg
+
+from harmony_pipelines.ops.catalogue import (
+    compare_with_library,
+    refresh_artists,
+    report_refresh,
+    resolve_watchlist,
+)
+from harmony_pipelines.ops.covers import embedded_artwork
+from harmony_pipelines.ops.library import list_missing, match_library, snapshot_library
+from harmony_pipelines.runs import MAX_RUNTIME_TAG
+
+
+def within(job: str, *, minutes: int) -> dict[str, str]:
+    """The tags of a job: its name for the queue's limit of one at a time, and its time limit."""
+    return {"harmony/job": job, MAX_RUNTIME_TAG: str(minutes * 60)}
+
+
+@dg.job(
+    description="Reads the watchlist, refreshes the artists that are due on Spotify (or those "
+    "named in the run's config), and brings new_releases and missing_from_library up to date. "
+    "One bad artist never costs the others; the run ends red and says which one and why.",
+    tags=within("refresh_catalogue", minutes=60),
+)
+def refresh_catalogue() -> None:
+    """Spotify to catalogue to reports."""
+    report_refresh(compare_with_library(refresh_artists(resolve_watchlist())))
+
+
+@dg.job(
+    description="Reads the beets library, matches it with the catalogue, and embeds the right "
+    "front cover into every audio file that has none. A second run writes nothing.",
+    tags=within("embed_artwork", minutes=60),
+)
+def embed_artwork() -> None:
+    """Library to matches to covers in files."""
+    matched = match_library(snapshot_library())
+    embedded_artwork(list_missing(matched))

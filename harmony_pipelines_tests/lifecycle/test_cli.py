@@ -1,0 +1,187 @@
+"""The `dagster` commands of the README, as real processes."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harmony_pipelines.demo import faults
+from harmony_pipelines.demo.catalogue_data import Catalogue
+from harmony_pipelines.demo.home import DemoHome
+from harmony_pipelines.demo.spotify_server import SpotifyServer
+
+PROJECT = Path(__file__).parents[2]
+DEFINITIONS = ("-m", "harmony_pipelines.definitions")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+class User:
+    """Somebody at a terminal, whose Spotify and library are the demo's."""
+
+    def __init__(self, folder):
+        self.home = DemoHome(folder)
+        self.server = SpotifyServer(Catalogue.load())
+        self.environment = {}
+
+    def __enter__(self):
+        self.server.start()
+        self.home.prepare()
+        self.environment = dict(self.home.environment(self.server))
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop()
+
+    def begin(self, *arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "dagster", *arguments],
+            cwd=self.home.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def dagster(self, *arguments):
+        """Exit code, last line printed, everything printed."""
+        process = self.begin(*arguments)
+        said, logged = process.communicate(timeout=120)
+        return process.returncode, (said.strip().splitlines() or [""])[-1], said + logged
+
+    def rows(self, query):
+        with sqlite3.connect(self.home.database) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def user(tmp_path):
+    folder = tmp_path / "user"
+    folder.mkdir()
+    with User(folder) as user:
+        yield user
+
+
+def test_both_jobs_run_without_a_dagster_home_and_say_last_what_they_did(user):
+    del user.environment["DAGSTER_HOME"]
+
+    refreshed = user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+    embedded = user.dagster("job", "execute", *DEFINITIONS, "-j", "embed_artwork")
+
+    assert refreshed[0] == 0, refreshed[2]
+    assert refreshed[1].startswith("3 of 3 due artists refreshed")
+    assert embedded[0] == 0, embedded[2]
+    assert embedded[1].startswith("Covers embedded in 11 files")
+    assert [path.name for path in user.home.folder.iterdir() if path.name.startswith(".tmp")] == []
+
+
+def test_a_config_file_names_the_artists(user):
+    config = user.home.folder / "config.yaml"
+    config.write_text(
+        yaml.safe_dump({"ops": {"refresh_artists": {"config": {"artists": ["lumen tide"]}}}})
+    )
+
+    code, last, printed = user.dagster(
+        "job", "execute", *DEFINITIONS, "-j", "refresh_catalogue", "-c", str(config)
+    )
+
+    assert code == 0, printed
+    assert last.startswith("1 of 1")
+    assert user.rows("select count(*) from refresh_state") == [(1,)]
+
+
+def test_one_artist_is_materialised_by_partition(user):
+    user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+    [(key,)] = user.rows("select partition_key from watchlist where name = 'Lumen Tide'")
+    user.server.forget_requests()
+
+    select = ("asset", "materialize", *DEFINITIONS, "--select", "spotify_albums")
+    code, last, printed = user.dagster(*select, "--partition", key)
+
+    assert code == 0, printed
+    assert last.startswith("1 of 1")
+    assert user.server.count("artist_albums") > 0
+
+
+def test_a_failing_artist_ends_the_command_with_its_code(user):
+    user.server.faults.add("/v1/artists/*/albums*", faults.server_error(503), times=3)
+
+    code, last, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+
+    assert code == 1
+    assert last.startswith("Failed: DEPENDENCY_ERROR: ")
+    assert "demo-secret" not in printed
+    assert len(user.rows("select 1 from refresh_state where status = 'complete'")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("SPOTIPY_CLIENT_SECRET", "", "AUTH_REQUIRED"),
+        ("SPOTIPY_CLIENT_SECRET", "wrong-s3cret", "AUTH_REQUIRED"),
+        ("HARMONY_SPOTIFY_MARKET", "", "VALIDATION_ERROR"),
+        ("HARMONY_SPOTIFY_MARKET", "Germany", "VALIDATION_ERROR"),
+        ("HARMONY_WATCHLIST", "nothing-there.yaml", "VALIDATION_ERROR"),
+        ("HARMONY_RUN_MAX_SECONDS", "soon", "VALIDATION_ERROR"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named_on_the_last_line(user, name, value, code):
+    user.environment[name] = value
+
+    exit_code, last, printed = user.dagster(
+        "job", "execute", *DEFINITIONS, "-j", "refresh_catalogue"
+    )
+
+    assert exit_code == 1
+    assert last.startswith(f"Failed: {code}: ")
+    assert name in last or Path(value).name in last or "Spotify" in last
+    assert "wrong-s3cret" not in printed
+
+
+def test_without_a_library_the_catalogue_works_and_artwork_says_how_to_name_one(user):
+    user.environment["HARMONY_BEETS_LIBRARY"] = str(user.home.folder / "nowhere.db")
+
+    refreshed = user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+    embedded = user.dagster("job", "execute", *DEFINITIONS, "-j", "embed_artwork")
+
+    assert refreshed[0] == 0, refreshed[2]
+    assert embedded[0] == 1
+    assert embedded[1].startswith("Failed: VALIDATION_ERROR: ")
+    assert "HARMONY_BEETS_LIBRARY" in embedded[1]
+
+
+def test_a_ctrl_c_in_the_middle_keeps_what_was_committed_and_the_next_run_finishes(user):
+    user.server.latency_s = 0.4
+    process = user.begin("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+    end = time.monotonic() + 60
+    while user.server.count("albums") < 3 and time.monotonic() < end:
+        time.sleep(0.1)
+
+    told = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    took = time.monotonic() - told
+    user.server.latency_s = 0
+    code, _, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+
+    assert process.returncode != 0
+    assert took < 15
+    assert code == 0, printed
+    assert len(user.rows("select 1 from refresh_state where status = 'complete'")) == 3
+
+
+def test_the_workspace_loads_without_a_warning_of_ours(user):
+    code, _, printed = user.dagster(
+        "definitions", "validate", "-w", str(PROJECT / "workspace.yaml")
+    )
+
+    assert code == 0, printed
+    assert "harmony_pipelines/" not in "".join(
+        line for line in printed.splitlines() if "Warning" in line
+    )
