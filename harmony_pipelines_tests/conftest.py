@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from harmony_pipelines.clients.catalogue import Catalogue as Store
 from harmony_pipelines.demo.catalogue_data import Catalogue
@@ -22,7 +23,12 @@ _OURS = ("HARMONY_", "SPOTIPY_", "DAGSTER_", "BEETS")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every warning is an error, but for those that Dagster itself gives cause to."""
+    """Every warning is an error, but for those that Dagster itself gives cause to.
+
+    CI always tries the same examples: a new one is for the developer whose run finds it.
+    """
+    settings.register_profile("harmony", derandomize="CI" in os.environ, deadline=None)
+    settings.load_profile("harmony")
     for line in _DAGSTERS_OWN:
         config.addinivalue_line("filterwarnings", line)
 

@@ -90,12 +90,17 @@ def normalised(text: str) -> str:
 def words(text: str) -> str:
     """The normalised text without punctuation and Latin accents; all of it if nothing else is left.
 
-    "..." and "?" therefore stay different, and so do か and が.
+    "..." and "?" therefore stay different, and so do か and が. Repeated until nothing changes,
+    because taking a sign out may leave a "+" that stands alone.
     """
     text = normalised(text)
-    spelt = _APOSTROPHES.sub("", _AND.sub("and", text))
-    kept = "".join(" " if _is_punctuation(sign) else sign for sign in _without_accents(spelt))
-    return _SPACES.sub(" ", kept).strip() or text
+    while True:
+        spelt = _APOSTROPHES.sub("", _AND.sub("and", text))
+        kept = "".join(" " if _is_punctuation(sign) else sign for sign in _without_accents(spelt))
+        kept = _SPACES.sub(" ", kept).strip() or text
+        if kept == text:
+            return text
+        text = kept
 
 
 def _is_punctuation(sign: str) -> bool:
