@@ -10,6 +10,7 @@ from harmony_pipelines.ops.catalogue import (
 )
 from harmony_pipelines.ops.covers import embedded_artwork
 from harmony_pipelines.ops.library import list_missing, match_library, snapshot_library
+from harmony_pipelines.ops.restore import restore_covers
 from harmony_pipelines.runs import MAX_RUNTIME_TAG
 
 
@@ -38,3 +39,13 @@ def embed_artwork() -> None:
     """Library to matches to covers in files."""
     matched = match_library(snapshot_library())
     embedded_artwork(list_missing(matched))
+
+
+@dg.job(
+    description="Puts files back to the pictures they had before a run, an album, or everything of "
+    "ours; its config says which. Restored albums are held back until a run names them.",
+    tags=within("restore_artwork", minutes=60),
+)
+def restore_artwork() -> None:
+    """Our covers out of files, their own back in."""
+    restore_covers()

@@ -23,7 +23,8 @@ from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.paths import path_text
 from harmony_pipelines.steps import compare
 from harmony_pipelines.steps.download_covers import Downloader, DownloadLimits
-from harmony_pipelines.steps.embed_covers import Embedding, Limits, Stores, stored_bytes
+from harmony_pipelines.steps.embed_covers import Embedding, stored_bytes
+from harmony_pipelines.steps.file_work import Limits, Stores
 from harmony_pipelines.steps.plan_covers import Planner, PlanOptions
 from harmony_pipelines_tests.audio_files import sample
 

@@ -19,7 +19,7 @@ GROUPS = {
     "missing_from_library": "reports",
     "embedded_artwork": "artwork",
 }
-JOBS = {"refresh_catalogue", "embed_artwork"}
+JOBS = {"refresh_catalogue", "embed_artwork", "restore_artwork"}
 
 
 def jobs() -> list[dg.JobDefinition]:
@@ -64,6 +64,14 @@ def test_every_field_of_a_run_s_configuration_is_described() -> None:
 
     fields = RefreshArtistsConfig.model_fields
     assert set(fields) == {"artists", "full_sweep", "max_requests"}
+    assert all(field.description for field in fields.values())
+
+
+def test_every_field_of_what_is_restored_is_described() -> None:
+    from harmony_pipelines.ops.restore import RestoreCoversConfig
+
+    fields = RestoreCoversConfig.model_fields
+    assert set(fields) == {"run_id", "albums", "everything"}
     assert all(field.description for field in fields.values())
 
 

@@ -38,12 +38,14 @@ class EmbedOptions:
 
     `guard` is called right before the rename and raises if the run is over; `keep_old` gets the
     displaced picture before it. `only_over` is the sha256 of the front cover that must be there.
+    `as_it_was` puts a picture back that was in the file before, of whatever kind it is.
     """
 
     write: WriteOptions
     guard: Callable[[], None]
     keep_old: Callable[[bytes], None]
     only_over: str | None = None
+    as_it_was: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def embed_front(path: Path, cover: NewCover | None, options: EmbedOptions) -> Em
     def change(copy: Path) -> None:
         if _hash(read_front(copy)) != _hash(old):
             raise changed_meanwhile(path)
-        replace_front(copy, cover, named=path)
+        replace_front(copy, cover, named=path, as_it_was=options.as_it_was)
         if cover is None and read_front(copy):
             raise _further_covers(path)
 

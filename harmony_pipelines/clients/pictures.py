@@ -74,13 +74,16 @@ def tags_without_front(path: Path) -> tuple[bytes, ...]:
         return tags.rest()
 
 
-def replace_front(path: Path, cover: NewCover | None, *, named: Path | None = None) -> None:
+def replace_front(
+    path: Path, cover: NewCover | None, *, named: Path | None = None, as_it_was: bool = False
+) -> None:
     """Put the cover into the file in place of its front cover; None takes the front cover out.
 
-    `named` is the file that errors speak of when `path` is its copy.
+    `named` is the file that errors speak of when `path` is its copy. `as_it_was` says that the
+    cover was in this file before, so it may be again, whatever we would think of a new one.
     """
     with _tags(path, "r+b", named or path) as (container, tags):
-        if cover is not None:
+        if cover is not None and not as_it_was:
             _check(named or path, container, cover)
         if cover is not None or tags.front() is not None:
             tags.put(cover)

@@ -50,7 +50,7 @@ class ApeTags:
         at = len(items) if self._at is None else self._at
         del items[at : at + 1]
         if cover is not None:
-            value = _FILE_NAMES[cover.mime] + cover.data
+            value = _FILE_NAMES.get(cover.mime, b"cover\0") + cover.data
             head = struct.pack("<2I", len(value), _BINARY)
             items.insert(at, head + _KEY.encode() + b"\0" + value)
         splice(self._file, self._start, self._end - self._start, _rendered(items))

@@ -147,7 +147,7 @@ class Id3Tag:
     def _picture_frame(self, old: _Picture, cover: NewCover) -> bytes:
         mime = cover.mime.encode() + b"\0"
         if self._major == 2:
-            mime = _SHORT_TYPES[cover.mime]
+            mime = _SHORT_TYPES.get(cover.mime, cover.mime[6:9].upper().encode().ljust(3))
         content = b"".join(
             (bytes([old.encoding]), mime, bytes([old.kind]), old.description, cover.data)
         )

@@ -10,7 +10,8 @@ from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.splice import read_at, size_of, splice
 
 _LARGEST_MOOV = 1 << 28
-_TYPES = {"image/jpeg": 13, "image/png": 14}
+_TYPES = {"image/jpeg": 13, "image/png": 14, "image/bmp": 27, "image/gif": 12}
+_UNSAID = 0
 _MIMES = {13: "image/jpeg", 14: "image/png", 27: "image/bmp"}
 _HANDLER = b"\0\0\0\x21hdlr" + b"\0" * 8 + b"mdirappl" + b"\0" * 9
 _TABLES = {b"stco": "I", b"co64": "Q"}
@@ -219,7 +220,7 @@ def _shifted(moov: bytes, behind: int, shift: int) -> bytes:
 
 
 def _picture(cover: NewCover) -> bytes:
-    return _wrapped(b"data", struct.pack(">2I", _TYPES[cover.mime], 0) + cover.data)
+    return _wrapped(b"data", struct.pack(">2I", _TYPES.get(cover.mime, _UNSAID), 0) + cover.data)
 
 
 def _wrapped(name: bytes, payload: bytes) -> bytes:

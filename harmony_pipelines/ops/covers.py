@@ -12,9 +12,15 @@ from pydantic import Field
 from harmony_pipelines.clients.watchlist import read_decisions
 from harmony_pipelines.domain.covers import Found, Plan, Skip, Wishes
 from harmony_pipelines.domain.deadline import Deadline
-from harmony_pipelines.failures import failure, reported
+from harmony_pipelines.failures import reported
 from harmony_pipelines.last_word import say_last
 from harmony_pipelines.metadata import materialised, table
+from harmony_pipelines.ops.writing import (
+    files_failed,
+    library_roots,
+    open_stores,
+    seconds_to_rewrite,
+)
 from harmony_pipelines.resources import BeetsResource, BoundedHttpResource, CatalogueResource
 from harmony_pipelines.runs import Context, run_deadline, run_limit, still_running
 from harmony_pipelines.settings import Settings, load_settings
@@ -30,10 +36,8 @@ _PLAN_LEAVES, _DOWNLOAD_LEAVES, _EMBED_LEAVES = 0.6, 0.4, 0.2
 Each has its own, so that a library too large for one run still gets some albums all the way.
 """
 
-_BYTES_A_SECOND = 100 << 20
-_SECONDS_A_FILE = 0.05
 _SECONDS_A_DOWNLOAD = 1.0
-"""What work comes to on a common machine; only for the estimate."""
+"""What it comes to on a common machine; only for the estimate."""
 
 
 class Policy(Enum):
@@ -139,7 +143,7 @@ def embed_covers(
         if problems or not context.has_assets_def:
             context.log_event(materialised(ASSET, metadata))
         if problems:
-            raise _failed(problems)
+            raise files_failed(problems)
         yield dg.Output(None, metadata=metadata)
 
 
@@ -154,11 +158,7 @@ def forecast(plan: Plan) -> str:
     if not plan.files:
         return "There is nothing to embed."
     remote = sum(not album.sources[0].is_local for album in plan.albums)
-    seconds = (
-        plan.bytes_to_write / _BYTES_A_SECOND
-        + plan.files * _SECONDS_A_FILE
-        + remote * _SECONDS_A_DOWNLOAD
-    )
+    seconds = seconds_to_rewrite(plan.files, plan.bytes_to_write) + remote * _SECONDS_A_DOWNLOAD
     return (
         f"To embed: at most {plan.files} files of {len(plan.albums)} albums, "
         f"{plan.bytes_to_write / 2**20:.1f} MiB to rewrite, about {seconds:.0f} s."
@@ -238,20 +238,14 @@ def _find(
 def _embed(
     context: Context, downloaded: Downloaded, catalogue: CatalogueResource, beets: BeetsResource
 ) -> "Embedding":
-    from harmony_pipelines.clients.content_store import ContentStore
-    from harmony_pipelines.steps.embed_covers import Embedding, Limits, Stores, stored_bytes
+    from harmony_pipelines.steps.embed_covers import Embedding, stored_bytes
+    from harmony_pipelines.steps.file_work import Limits
 
     settings = load_settings()
-    library = beets.library(settings).config
     work = Embedding(
         run_id=context.run.run_id,
-        stores=Stores(
-            catalogue=catalogue.open(settings),
-            covers=ContentStore(settings.covers_dir),
-            undo=ContentStore(settings.undo_dir),
-            locks=settings.locks_dir,
-        ),
-        roots=(library.music_directory, *(here for _, here in library.path_map)),
+        stores=open_stores(settings, catalogue),
+        roots=library_roots(settings, beets),
         limits=Limits(
             until=_until(context, settings, _EMBED_LEAVES),
             max_rewrite_bytes=settings.artwork_max_rewrite_bytes,
@@ -298,15 +292,3 @@ def _outcome(plan: Plan, work: "Embedding | None") -> dict[str, Any]:
         "bytes written": work.bytes_written if work else 0,
         "dry run": int(plan.dry_run),
     }
-
-
-def _failed(problems: list[dict[str, Any]]) -> dg.Failure:
-    first, more = problems[0], len(problems) - 1
-    return failure(
-        {
-            "code": first["code"],
-            "message": first["message"] + (f" (and {more} more files)" if more else ""),
-            "details": {"reason": first["reason"], "files": len(problems)},
-        },
-        problems=table(problems, ("path", "code", "reason", "message"), len(problems)),
-    )

@@ -1,0 +1,121 @@
+"""What every run that writes into audio files keeps to: locks, limits, journal and counts."""
+
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.clients.content_store import ContentStore
+from harmony_pipelines.clients.safe_write import WriteOptions, album_lock, sweep
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.errors import HarmonyError, Reason
+from harmony_pipelines.steps.plan_covers import commit, file_of, refusal
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run stops by itself, the rest being for the next; no file is begun after `until`."""
+
+    until: Deadline
+    max_rewrite_bytes: int
+    max_undo_bytes: int
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where covers wait, where displaced pictures are kept, where locks and rows lie."""
+
+    catalogue: Catalogue
+    covers: ContentStore
+    undo: ContentStore
+    locks: Path
+
+
+@dataclass
+class FileWork:
+    """One run's work on files, album by album, counted by outcome, with a row where it matters.
+
+    Files are given as what names them in `artwork_results`: `path`, `beets_album_id`, `album_id`.
+    """
+
+    run_id: str
+    stores: Stores
+    roots: tuple[Path, ...]
+    limits: Limits
+    guard: Callable[[], None]
+    break_hard_links: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    rows: dict[str, Row] = field(default_factory=dict)
+    bytes_written: int = 0
+    not_kept: set[str] = field(default_factory=set)
+    seen: list[Row] = field(default_factory=list, init=False)
+    ends_run: HarmonyError | None = field(default=None, init=False)
+
+    def on_album(self, album: str, files: Sequence[Row], work: Callable[[], None]) -> None:
+        """Do the work on an album's files while we hold its lock; else they are left for later."""
+        if self.is_over():
+            self.counts["deferred"] += len(files)
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(album_lock(self.stores.locks, album, self.limits.until))
+            except HarmonyError as error:
+                self._not_locked(files, error)
+                return
+            _sweep(files)
+            work()
+            commit(self.stores.catalogue, [], self.seen, self.guard)
+            self.seen.clear()
+
+    def _not_locked(self, files: Sequence[Row], error: HarmonyError) -> None:
+        if error.reason is Reason.DEADLINE:
+            self.counts["deferred"] += len(files)
+        elif error.reason is Reason.LOCKED:
+            for file in files:
+                self.refuse(file, error)
+        else:
+            raise error
+
+    def is_over(self) -> bool:
+        """Whether no further file may be begun."""
+        return self.limits.until.passed or self.bytes_written >= self.limits.max_rewrite_bytes
+
+    def write_options(self, path: Path) -> WriteOptions:
+        """How the file may be changed; one that the library lists elsewhere is where it may be."""
+        inside = any(path.is_relative_to(root) for root in self.roots)
+        roots = self.roots if inside else (*self.roots, path.parent)
+        return WriteOptions(roots, self.break_hard_links)
+
+    def journal(self, row: Row) -> None:
+        """Commit what the rename that comes next does, so that no kill hides it from undo."""
+        with self.ours():
+            commit(self.stores.catalogue, [row], [], self.guard)
+        self.rows[row["path"]] = row
+
+    def refuse(self, file: Row, error: HarmonyError, **told: Any) -> None:
+        """Commit why a file was not changed."""
+        row = refusal(self.run_id, file, error) | told
+        commit(self.stores.catalogue, [row], [], self.guard)
+        self.rows[row["path"]] = row
+        self.counts[row["status"]] += 1
+
+    @contextlib.contextmanager
+    def ours(self) -> Iterator[None]:
+        """What fails in here is the fault of no file: it ends the run."""
+        try:
+            yield
+        except HarmonyError as error:
+            self.ends_run = error
+            raise
+
+
+def _sweep(files: Sequence[Row]) -> None:
+    """Remove what a killed run left beside the album's files; we hold the album's lock."""
+    for folder in {os.path.realpath(file_of(file["path"]).parent) for file in files}:
+        with contextlib.suppress(HarmonyError):  # each file will say what is wrong here
+            sweep(Path(folder), now=time.time(), older_than_s=0)
