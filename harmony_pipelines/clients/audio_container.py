@@ -126,21 +126,24 @@ def _has_mpeg_frames(file: BinaryIO, start: int) -> bool:
     """Whether MPEG audio frames follow each other soon after `start`."""
     file.seek(start)
     window = file.read(_WINDOW)
+    is_all = not file.read(1)
     at = window.find(b"\xff")
     while at >= 0:
-        if _frames_follow(window, at):
+        if _frames_follow(window, at, is_all=is_all):
             return True
         at = window.find(b"\xff", at + 1)
     return False
 
 
-def _frames_follow(window: bytes, at: int) -> bool:
+def _frames_follow(window: bytes, at: int, *, is_all: bool) -> bool:
+    """Whether enough frames follow, or fewer up to the very end of the file or the tags there."""
     first = window[at : at + 4]
     for number in range(_FRAMES_TO_BE_SURE):
         head = window[at : at + 4]
         length = _frame_length(head)
         if not length:
-            return number > 0 and (not head or window.startswith(_TRAILING, at))
+            is_end = is_all and at == len(window)
+            return number > 0 and (is_end or window.startswith(_TRAILING, at))
         if head[1] | 1 != first[1] | 1 or head[2] & 0x0C != first[2] & 0x0C:
             return False  # another version, layer or sample rate: no stream changes those
         at += length

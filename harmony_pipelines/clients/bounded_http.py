@@ -236,9 +236,9 @@ def _speaking_of(hop: _Hop, allowance: Allowance) -> Iterator[None]:
     try:
         yield
     except HarmonyError as error:
-        error.details.setdefault("host", hop.host)
-        error.details.setdefault("url", hop.shown)
-        raise
+        told = error.message if hop.host in error.message else f"{hop.shown}: {error.message}"
+        details = {"host": hop.host, "url": hop.shown} | error.details
+        raise HarmonyError(error.code, error.reason, told, **details) from error
     except httpcore.TimeoutException as error:
         raise _timed_out(hop, allowance, error) from error
     except httpcore.NetworkError as error:

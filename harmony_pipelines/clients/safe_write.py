@@ -23,6 +23,8 @@ from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 _LITTER = re.compile(r"\.harmony-[0-9a-f]{12}(\.[^.]*)?")
+_SUFFIX_SIGNS = 16
+"""As much of the name's ending as a copy keeps: a title with a dot in it may be one long ending."""
 _POLL_S = 0.1
 _NO_SUCH_FEATURE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENOLCK}
 _NOT_ALLOWED = {errno.EPERM, errno.EACCES, *_NO_SUCH_FEATURE}
@@ -168,7 +170,9 @@ def _resolved(path: Path, roots: tuple[Path, ...]) -> Path:
     raise HarmonyError(
         ErrorCode.VALIDATION_ERROR,
         Reason.OUTSIDE_LIBRARY,
-        f"{shown(path)} was left alone: it leads to {shown(target)}, outside the library.",
+        f"{shown(path)} was left alone: it leads to {shown(target)}, outside the library. If its "
+        "folder is yours to change too, add it to HARMONY_PATH_MAP (/mnt/b=/mnt/b), then name this "
+        "album in a run.",
         path=shown(path),
     )
 
@@ -198,7 +202,7 @@ def _check_may_be_replaced(target: Path, found: os.stat_result, options: WriteOp
 @contextlib.contextmanager
 def _copy_beside(target: Path, size: int) -> Iterator[Path]:
     """A hidden copy in the same folder, locked while it is ours and gone afterwards."""
-    copy = target.with_name(f".harmony-{secrets.token_hex(6)}{target.suffix}")
+    copy = target.with_name(f".harmony-{secrets.token_hex(6)}{target.suffix[:_SUFFIX_SIGNS]}")
     handle = -1
     try:
         handle = os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

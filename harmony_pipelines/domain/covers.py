@@ -186,6 +186,7 @@ class LibraryAlbum:
     """A library album with its tracks and, if one is certain, its Spotify album.
 
     It is held back where its files went back to the pictures they had: the user names it first.
+    `replaced` are the hashes of covers of ours with those of the pictures whose place they took.
     """
 
     album: Row
@@ -193,6 +194,7 @@ class LibraryAlbum:
     verdict: str
     spotify: Row | None
     is_held_back: bool = False
+    replaced: frozenset[tuple[str, str]] = frozenset()
 
 
 def plan_album(found: LibraryAlbum, wishes: Wishes) -> AlbumPlan | Skip:
@@ -205,10 +207,19 @@ def plan_album(found: LibraryAlbum, wishes: Wishes) -> AlbumPlan | Skip:
     usable = [track for track in found.tracks if number_in(track, "has_front") is not None]
     if not usable:
         return Skip.NO_FILES
-    if decided is None and len({text_in(t, "front_sha256") for t in usable if _has_front(t)}) > 1:
+    fronts = {text_in(track, "front_sha256") for track in usable if _has_front(track)}
+    # A run that ended within the album left some files their old picture: it is theirs no longer.
+    done = {new for new, old in found.replaced if {new, old} <= fronts}
+    if decided is None and len(fronts - done) > 1:
         return Skip.COVERS_DIFFER
+    if decided is not None:
+        done = set[str]()
     replaces = wishes.may_replace and (decided is not None or wishes.policy == "larger")
-    wanting = [track for track in usable if replaces or not _has_front(track)]
+    wanting = [
+        track
+        for track in usable
+        if not _has_front(track) or (replaces and text_in(track, "front_sha256") not in done)
+    ]
     sources = _sources(found, wishes, decided, usable) if wanting else []
     return _plan(found, wanting, sources, wishes.resting)
 

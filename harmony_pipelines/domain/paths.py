@@ -4,16 +4,16 @@ import re
 
 _ESCAPE = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_SURROGATE = re.compile("[\udc80-\udcff]")
+_UNSHOWABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
 
 
 def path_text(path: bytes) -> str:
-    """The path as UTF-8 text, bytes that are not UTF-8 as `%XX`.
+    """The path as UTF-8 text; bytes that are not UTF-8, and control characters, as `%XX`.
 
     A literal `%` that two hexadecimal digits follow becomes `%25`, so that `path_bytes` is exact.
     """
     text = _ESCAPE.sub("%25", path.decode("utf-8", "surrogateescape"))
-    return _SURROGATE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+    return _UNSHOWABLE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
 
 
 def path_bytes(text: str) -> bytes:

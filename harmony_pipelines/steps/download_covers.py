@@ -132,10 +132,14 @@ class Downloader:
     def _picture(self, source: Source) -> tuple[bytes, Cover]:
         """The source's picture as it is, or a WebP as what all containers take."""
         data = self._bytes(source)
-        cover = examine(data, self.limits.images)
-        if cover.mime not in _EMBEDDABLE:
-            data = as_format(data, cover, cover.substitute_mime)
+        try:
             cover = examine(data, self.limits.images)
+            if cover.mime not in _EMBEDDABLE:
+                data = as_format(data, cover, cover.substitute_mime)
+                cover = examine(data, self.limits.images)
+        except HarmonyError as error:
+            told = f"{source.location} cannot be used. {error.message}"
+            raise HarmonyError(error.code, error.reason, told, **error.details) from error
         return data, cover
 
     def _bytes(self, source: Source) -> bytes:

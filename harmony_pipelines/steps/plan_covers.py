@@ -118,6 +118,7 @@ class Planner:
             of_album[track["beets_album_id"]].append(track)
         matches = {row["beets_album_id"]: row for row in self.store.table(tables.album_matches)}
         spotify = {row["album_id"]: row for row in self.store.table(tables.spotify_albums)}
+        replaced = self._replaced()
         for album in albums:
             match = matches.get(album["beets_album_id"], {"verdict": "unmatched", "album_id": None})
             yield LibraryAlbum(
@@ -126,6 +127,7 @@ class Planner:
                 match["verdict"],
                 spotify.get(match["album_id"]),
                 album["beets_album_id"] in held_back,
+                frozenset(replaced[album["beets_album_id"]]),
             )
 
     def _restored(self) -> frozenset[int]:
@@ -138,6 +140,15 @@ class Planner:
         held_back = sa.select(done.beets_album_id).group_by(done.beets_album_id)
         rows = self.store.rows(held_back.having(last(RESTORED) > last(EMBEDDED)))
         return frozenset(row["beets_album_id"] for row in rows)
+
+    def _replaced(self) -> defaultdict[int, set[tuple[str, str]]]:
+        """Which covers of ours took the place of which pictures, by album."""
+        done = tables.artwork_results.c
+        of_album: defaultdict[int, set[tuple[str, str]]] = defaultdict(set)
+        has_replaced = (done.status == EMBEDDED, done.old_sha256.is_not(None))
+        for row in self.store.table(tables.artwork_results, *has_replaced):
+            of_album[row["beets_album_id"]].add((row["sha256"], row["old_sha256"]))
+        return of_album
 
     def _resting(self) -> frozenset[str]:
         """The sources that failed and are left in peace for now; a file only until it changes."""

@@ -64,12 +64,19 @@ def test_the_bytes_decide_what_kind_of_file_it_is(tmp_path: Path) -> None:
     assert read_front(file) is not None
 
 
+_NOISE_LIKE_A_FRAME = bytes((1 << 16) - 300) + b"\xff\xfb\x90\x64" + bytes(296)
+"""Four bytes that look like the head of an MPEG frame, which would end behind these."""
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", Reason.NOT_AUDIO),
         (b"<html>not found</html>" * 50, Reason.NOT_AUDIO),
         (b"ID3\x03\0\0\0\0\0\0" + b"\0" * 4000, Reason.NOT_AUDIO),
+        (_NOISE_LIKE_A_FRAME, Reason.NOT_AUDIO),
+        (_NOISE_LIKE_A_FRAME[:-1], Reason.NOT_AUDIO),
+        (_NOISE_LIKE_A_FRAME + bytes(5000), Reason.NOT_AUDIO),
         (b"RF64\xff\xff\xff\xffWAVEds64" + b"\0" * 100, Reason.AUDIO_FORMAT),
         (b"FRM8" + b"\0" * 100, Reason.AUDIO_FORMAT),
         (b"\x1aE\xdf\xa3" + b"\0" * 100, Reason.AUDIO_FORMAT),

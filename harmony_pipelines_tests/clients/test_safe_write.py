@@ -112,6 +112,13 @@ def test_a_symbolic_link_stays_one_and_its_target_changes(tmp_path: Path) -> Non
     assert file.read_bytes() == b"old, new"
 
 
+@pytest.mark.parametrize("name", ["x" * 251 + ".mp3", "a." + "e" * 253])
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path, name: str) -> None:
+    file = _file(tmp_path).rename(tmp_path / name)
+    assert _replace(file).path == file
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+
+
 def test_a_link_out_of_the_library_is_refused(tmp_path: Path) -> None:
     library, outside = tmp_path / "library", tmp_path / "outside"
     library.mkdir()
@@ -120,6 +127,7 @@ def test_a_link_out_of_the_library_is_refused(tmp_path: Path) -> None:
     link.symlink_to(_file(outside))
     caught = _refused(link, options=WriteOptions((library,), room=0))
     assert caught.reason is Reason.OUTSIDE_LIBRARY
+    assert "HARMONY_PATH_MAP" in caught.message
     assert (outside / "song.mp3").read_bytes() == b"old"
 
 

@@ -38,10 +38,16 @@ def wishes(policy: str = "missing", **known: object) -> Wishes:
     return Wishes(policy=policy, **given | known)  # pyright: ignore[reportArgumentType]
 
 
-def plan(*tracks: Row, album: Row = ALBUM, verdict: str = "matched", **known: object):
+def plan(
+    *tracks: Row,
+    album: Row = ALBUM,
+    verdict: str = "matched",
+    replaced: frozenset[tuple[str, str]] = frozenset(),
+    **known: object,
+):
     what = wishes(**known)  # pyright: ignore[reportArgumentType]
     spotify = SPOTIFY if verdict == "matched" else None
-    return plan_album(LibraryAlbum(album, tracks, verdict, spotify), what)
+    return plan_album(LibraryAlbum(album, tracks, verdict, spotify, replaced=replaced), what)
 
 
 def planned(*tracks: Row, **known: object) -> AlbumPlan:
@@ -67,6 +73,17 @@ def test_an_album_whose_files_all_have_their_cover_needs_nothing() -> None:
 def test_an_album_whose_tracks_carry_different_covers_is_left_alone() -> None:
     assert plan(covered(1, "a"), covered(2, "b"), track(3)) is Skip.COVERS_DIFFER
     assert plan(covered(1, "a"), covered(2, "b"), policy="larger") is Skip.COVERS_DIFFER
+
+
+def test_an_album_that_a_run_left_half_replaced_is_gone_on_with() -> None:
+    ours = frozenset({("new", "old"), ("newest", "new")})
+    tracks = (covered(1, "newest"), covered(2, "new"), covered(3, "old"), track(4))
+    larger = planned(*tracks, policy="larger", replaced=ours)
+    assert [t.beets_item_id for t in larger.tracks] == [3, 4]
+    assert larger.to_replace == larger.tracks[0]
+    assert [t.beets_item_id for t in planned(*tracks, replaced=ours).tracks] == [4]
+    foreign = covered(5, "of another program")
+    assert plan(*tracks, foreign, policy="larger", replaced=ours) is Skip.COVERS_DIFFER
 
 
 @pytest.mark.parametrize("tracks", [(), (track(1, has_front=None, front_code="X"),)])

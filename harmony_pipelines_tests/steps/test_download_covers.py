@@ -142,6 +142,7 @@ def test_a_bad_answer_is_a_failure_of_its_source_and_writes_nothing(
     assert found.cover is None
     assert found.problem
     assert (found.problem.error.code, found.problem.error.reason) == (code, reason)
+    assert found.problem.error.message.startswith(("http://", "https://"))
     assert not list(library.home.glob("covers/*/*"))
     assert library.plan().skipped == {"waits": 1}
 

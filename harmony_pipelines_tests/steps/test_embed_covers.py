@@ -367,6 +367,18 @@ def test_a_run_stops_by_itself_and_the_next_goes_on(library: SmallLibrary) -> No
     assert plan.files == 0
 
 
+def test_a_run_that_stops_within_an_album_leaves_the_rest_of_its_replacing_to_the_next(
+    library: SmallLibrary,
+) -> None:
+    library.policy = "larger"
+    files = library.album("tone.flac", "tone.mp3", "tone.ogg", image_url=image(library, edge=640))
+    for file in files:
+        put(file, picture(edge=300))
+    library.max_rewrite_bytes = 1
+    assert [library.night().counts["embedded"] for _ in range(4)] == [1, 1, 1, 0]
+    assert {front(file) for file in files} == {picture(edge=640)}
+
+
 def test_nothing_is_begun_after_its_time(library: SmallLibrary) -> None:
     [file] = library.album("tone.flac", image_url=image(library))
     plan = library.plan()
