@@ -14,7 +14,7 @@ from dotenv import load_dotenv
 
 from harmony_pipelines.demo.__main__ import demo_server
 from harmony_pipelines.demo.home import DAGSTER_YAML, FOLDER, DemoHome
-from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.settings import Settings, load_settings
 
 PROJECT = DAGSTER_YAML.parent
@@ -28,7 +28,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make dev", description=__doc__)
     parser.add_argument("--demo", action="store_true", help="the demo's Spotify and library")
     if not parser.parse_args().demo:
-        load_dotenv(PROJECT / ".env")
+        try:
+            load_dotenv(PROJECT / ".env")
+        except ValueError as error:  # not UTF-8, or a NUL in a value
+            return _refused(ErrorCode.VALIDATION_ERROR, f"{PROJECT / '.env'} is no text: {error}.")
         return _serve(os.environ, PROJECT)
     home = DemoHome(PROJECT / FOLDER)
     with demo_server(home) as server:
@@ -42,8 +45,7 @@ def _serve(environment: Mapping[str, str], folder: Path) -> int:
         settings.prepare_home()
         _prepare_dagster_home(settings.dagster_home)
     except HarmonyError as error:
-        print(f"{error.code}: {error.message}", file=sys.stderr)
-        return _EXIT_USAGE
+        return _refused(error.code, error.message)
     for line in (*settings.warnings, *_missing(settings)):
         print(f"Note: {line}")
     print(f"The UI: http://{settings.ui_host}:{settings.ui_port} (Ctrl-C stops it)", flush=True)
@@ -53,6 +55,11 @@ def _serve(environment: Mapping[str, str], folder: Path) -> int:
     return _run(command, {**environment, "DAGSTER_HOME": str(settings.dagster_home)}, folder)
 
 
+def _refused(code: ErrorCode, message: str) -> int:
+    print(f"{code}: {message}", file=sys.stderr)
+    return _EXIT_USAGE
+
+
 def _prepare_dagster_home(home: Path) -> None:
     """Give Dagster a home with our limits in it; what the user wrote there stays.
 
@@ -60,9 +67,18 @@ def _prepare_dagster_home(home: Path) -> None:
     """
     import dagster as dg
 
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (home / DAGSTER_YAML.name).exists():
-        shutil.copy(DAGSTER_YAML, home)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (home / DAGSTER_YAML.name).exists():
+            shutil.copy(DAGSTER_YAML, home)
+    except OSError as error:
+        raise HarmonyError(
+            ErrorCode.VALIDATION_ERROR,
+            Reason.SETTING,
+            f"DAGSTER_HOME {home} cannot be used: {error.strerror}. Name a folder that this user "
+            "may write to, or leave it unset.",
+            path=str(home),
+        ) from error
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_run_records(limit=1)
         instance.get_dynamic_partitions("artists")

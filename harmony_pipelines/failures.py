@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.last_word import say_last
+from harmony_pipelines.last_word import one_line, say_last
 
 
 @contextmanager
@@ -49,11 +49,12 @@ def _plain(details: object) -> Any:
 
 def failure(error: Mapping[str, Any], **metadata: dg.MetadataValue) -> dg.Failure:
     """The `dagster.Failure` of an error given as `{code, message, details}`; never retried."""
+    message = one_line(error["message"])
     return dg.Failure(
-        description=f"{error['code']}: {error['message']}",
+        description=f"{error['code']}: {message}",
         metadata={
             "code": error["code"],
-            "message": error["message"],
+            "message": message,
             "details": dg.MetadataValue.json(_plain(error.get("details") or {})),
             **metadata,
         },

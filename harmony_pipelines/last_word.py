@@ -13,7 +13,12 @@ def say_last(line: str) -> None:
     """
     if _COMMANDS.intersection(sys.argv):
         atexit.unregister(_print)
-        atexit.register(_print, line)
+        atexit.register(_print, one_line(line))
+
+
+def one_line(text: str) -> str:
+    """The text as any terminal may print it: names and paths in it may hold anything."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _print(line: str) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from harmony_pipelines.last_word import one_line, say_last
+
 SHOWN_ROWS = 50
 """Rows of a table that a run keeps in its event log; the whole table is in the database."""
 
@@ -17,8 +19,7 @@ def cell(value: object) -> str:
     text = "" if value is None else str(value)
     if len(text) > _LONGEST_CELL:
         text = f"{text[:_LONGEST_CELL]}…"
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return printable.translate(_MARKUP).strip()
+    return one_line(text).translate(_MARKUP).strip()
 
 
 def table(
@@ -41,3 +42,10 @@ def materialised(
 ) -> dg.AssetMaterialization:
     """The event that says that an asset's rows were committed."""
     return dg.AssetMaterialization(asset_key=asset, partition=partition, metadata=dict(metadata))
+
+
+def done(asset: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
+    """The result of an asset that was made by itself; on the CLI its numbers are the last line."""
+    numbers = [f"{name} {value}" for name, value in metadata.items() if isinstance(value, int)]
+    say_last(f"{asset}: {', '.join(numbers) or 'up to date'}.")
+    return dg.MaterializeResult(asset_key=asset, metadata=metadata)

@@ -67,6 +67,8 @@ def _database_url(text: str) -> "sa.URL":
     lasting = url.database and not url.database.startswith((":memory:", "file:"))
     if url.get_backend_name() not in ("sqlite", "postgresql") or not lasting:
         raise ValueError(text)
+    if url.query and url.get_backend_name() == "sqlite":  # such as ?mode=ro, which would be ignored
+        raise ValueError(text)
     _expanded_path(url.database or "")
     return url
 

@@ -43,3 +43,9 @@ def test_a_failure_stays_as_it_is() -> None:
 def test_an_interrupt_is_nobody_s_failure() -> None:
     with pytest.raises(KeyboardInterrupt), reported():
         raise KeyboardInterrupt
+
+
+def test_a_name_in_the_message_cannot_steer_the_terminal_that_prints_it() -> None:
+    told = failure({"code": "NOT_FOUND", "message": "\x1b[2Ja\nb.flac is gone"})
+    assert told.description == "NOT_FOUND:  [2Ja b.flac is gone"
+    assert told.metadata["message"].value == " [2Ja b.flac is gone"

@@ -260,6 +260,8 @@ def test_what_is_written_is_understood(name, value, field, expected):
         ("HARMONY_SPOTIFY_API_URL", "file:///etc/passwd"),
         ("HARMONY_DATABASE_URL", "sqlite://"),
         ("HARMONY_DATABASE_URL", "sqlite:///:memory:"),
+        ("HARMONY_DATABASE_URL", "sqlite:///harmony.db?mode=ro"),
+        ("HARMONY_DATABASE_URL", "sqlite:///harmony.db?timeout=abc"),
         ("HARMONY_DATABASE_URL", "harmony.db"),
         ("HARMONY_DATABASE_URL", "sqlite:///~nobody-of-that-name/harmony.db"),
         ("HARMONY_ALBUM_GROUPS", "album,albums"),

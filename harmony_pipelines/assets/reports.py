@@ -3,6 +3,7 @@
 import dagster as dg
 
 from harmony_pipelines.failures import reported
+from harmony_pipelines.metadata import done
 from harmony_pipelines.resources import CatalogueResource
 
 GROUP = "reports"
@@ -17,7 +18,7 @@ def new_releases(catalogue: CatalogueResource) -> dg.MaterializeResult:
     from harmony_pipelines.ops import reports
 
     with reported():
-        return dg.MaterializeResult(metadata=reports.news(catalogue))
+        return done("new_releases", reports.news(catalogue))
 
 
 @dg.asset(
@@ -32,7 +33,7 @@ def album_matches(
     from harmony_pipelines.ops import reports
 
     with reported():
-        return dg.MaterializeResult(metadata=reports.matches(context, catalogue))
+        return done("album_matches", reports.matches(context, catalogue))
 
 
 @dg.asset(group_name=GROUP, kinds={"sqlite"}, deps=[album_matches])
@@ -43,4 +44,4 @@ def missing_from_library(
     from harmony_pipelines.ops import reports
 
     with reported():
-        return dg.MaterializeResult(metadata=reports.missing(context, catalogue))
+        return done("missing_from_library", reports.missing(context, catalogue))

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from harmony_pipelines.failures import reported
+from harmony_pipelines.metadata import done
 from harmony_pipelines.partitions import watched_artists
 from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
 
@@ -29,7 +30,7 @@ def watchlist(
     with reported():
         found = watching.read_watchlist(context, watching.Resources(catalogue, spotify, beets))
         refreshing.raise_if_red(watching.alone(found))
-        return dg.MaterializeResult(metadata=watching.metadata(found))
+        return done("watchlist", watching.metadata(found))
 
 
 @dg.multi_asset(

@@ -1,5 +1,7 @@
 """How we talk to the SQL database: what differs between SQLite and PostgreSQL is here."""
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ BUSY_SECONDS = 30.0
 
 _ROWS_PER_STATEMENT = 500
 _READS_ONLY = "harmony_reads_only"
+_SWITCH_SECONDS = 0.02
 
 
 def open_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> Engine:
@@ -47,7 +50,7 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
     def _configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor, busy_seconds)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -58,6 +61,20 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor, busy_seconds: float) -> None:
+    """Switch to WAL; SQLite does not wait for another that does so just now, so we do."""
+    end = time.monotonic() + busy_seconds
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+            time.sleep(_SWITCH_SECONDS)
+        else:
+            return
 
 
 def _make_private(path: Path) -> None:
@@ -142,11 +159,25 @@ _FAULTS = (
         Reason.DATABASE,
         "the file is no SQLite database; set HARMONY_DATABASE_URL to another",
     ),
+    (
+        "unable to open",
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.DATABASE,
+        "it cannot be opened as a file; name another in HARMONY_DATABASE_URL or HARMONY_HOME",
+    ),
+    (
+        "column",  # "no such column: …", "table … has no column named …"
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.DATABASE,
+        "another version of this program made it; use that version, or move the file away and "
+        "let a run make a new one",
+    ),
 )
 
 
 def _harmony_error(fault: str, url: sa.URL) -> HarmonyError:
-    where = url.render_as_string(hide_password=True)
+    is_file = url.get_backend_name() == "sqlite"
+    where = (url.database or "") if is_file else url.render_as_string(hide_password=True)
     for word, code, reason, remedy in _FAULTS:
         if word in fault:
             message = f"The catalogue's database {where} cannot be used: {remedy}."

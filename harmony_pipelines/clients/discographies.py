@@ -164,6 +164,22 @@ def mark_told(catalogue: Catalogue, artist_id: str) -> None:
         )
 
 
+def put_last(catalogue: Catalogue, artist_id: str, now: datetime) -> None:
+    """Let all who are due by now come before this artist in the next run.
+
+    What stopped a run may after all be about this one: others must not wait for it for ever.
+    """
+    with catalogue.writing() as connection:
+        connection.execute(
+            sa.update(refresh_state)
+            .where(
+                refresh_state.c.artist_id == artist_id,
+                refresh_state.c.next_due_at < utc_text(now),
+            )
+            .values(next_due_at=utc_text(now))
+        )
+
+
 def save_failure(
     catalogue: Catalogue, artist_id: str, error: HarmonyError, status: str, attempt: Attempt
 ) -> Saved:

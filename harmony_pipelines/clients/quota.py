@@ -238,7 +238,9 @@ class Quota:
         return min(configured, int(max(1, lowered["budget"]) * _GROWTH_A_DAY**days))
 
     def _cooldown_until(self, connection: sa.Connection) -> float:
-        return float(_recall(connection, _COOLDOWN_UNTIL) or 0.0)
+        """The moment as stored; one that no cooldown reaches is from a clock since set back."""
+        until = float(_recall(connection, _COOLDOWN_UNTIL) or 0.0)
+        return until if until <= self.clock() + LONGEST_COOLDOWN + DAY else 0.0
 
 
 def _refuse_cooldown(connection: sa.Connection, left: float, until: float) -> NoReturn:
@@ -254,7 +256,9 @@ def _refuse_cooldown(connection: sa.Connection, left: float, until: float) -> No
 
 
 def _of_the_day(family: str, now: float) -> tuple[sa.ColumnElement[bool], ...]:
-    return (_calls.c.family == family, _calls.c.called_at > now - DAY)
+    """The family's calls of the last day, without those of a clock since set back."""
+    called_at = _calls.c.called_at
+    return (_calls.c.family == family, called_at > now - DAY, called_at <= now + DAY)
 
 
 def _lock(connection: sa.Connection) -> float:

@@ -15,6 +15,7 @@ _MAX_NAME = 300
 _MAX_MIN_ALBUMS = 1000
 _MAX_LIMIT = 100_000
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LIBRARY_ALBUM = re.compile(
     r"[1-9][0-9]{0,17}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 )
@@ -110,6 +111,9 @@ def _name(file: UserFile, node: yaml.Node) -> str | None:
         return None
     if node.end_mark.line > node.start_mark.line or len(text) > _MAX_NAME:
         file.fault(node, "an artist must fit on one line; begin each line with `- `")
+        return None
+    if _CONTROL_CHARACTER.search(text):
+        file.fault(node, "holds a control character; write the name as Spotify shows it")
         return None
     return text
 

@@ -25,6 +25,7 @@ GROUPS = ("album", "single", "compilation", "appears_on")
 _LONGEST_TEXT = 1000
 _LARGEST_NUMBER = 2**63 - 1
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -264,11 +265,14 @@ def _list(value: object) -> list[object]:
 
 
 def _text(value: object) -> str | None:
-    """The text as any database can store it: no NUL, no half of a surrogate pair, not endless."""
+    """The text as any database can store it and any terminal can show it.
+
+    No NUL, no half of a surrogate pair, no escape sequence, not endless.
+    """
     if not isinstance(value, str):
         return None
     whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return whole.replace("\0", "")[:_LONGEST_TEXT]
+    return _CONTROL_CHARACTER.sub(" ", whole.replace("\0", ""))[:_LONGEST_TEXT]
 
 
 def _number(value: object) -> int | None:

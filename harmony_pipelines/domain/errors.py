@@ -97,16 +97,6 @@ class Reason(StrEnum):
     VERIFICATION = "verification"
 
 
-_WORTH_ANOTHER_TRY = frozenset(
-    {
-        ErrorCode.RATE_LIMITED,
-        ErrorCode.DEADLINE_EXCEEDED,
-        ErrorCode.CONFLICT,
-        ErrorCode.DEPENDENCY_ERROR,
-    }
-)
-
-
 class HarmonyError(Exception):
     """A failure with a code, a reason and a message that names the thing and the way out.
 
@@ -124,11 +114,6 @@ class HarmonyError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle whole, details included: Dagster may carry it between processes."""
         return (_rebuilt, (self.code, self.reason, self.message, self.details))
-
-    @property
-    def worth_another_try(self) -> bool:
-        """Whether the same request may succeed later without the user doing anything."""
-        return self.code in _WORTH_ANOTHER_TRY
 
     def as_dict(self) -> dict[str, object]:
         """`{code, message, details}` with the reason among the details."""

@@ -5,11 +5,14 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.failures import reported
 from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
 
 MOST_ARTISTS = 250
 """The most artists that one run refreshes; the next run takes the next ones."""
+
+MOST_REQUESTS = 100_000
 
 Outcome = dict[str, Any]
 
@@ -19,9 +22,8 @@ class RefreshArtistsConfig(dg.Config):
 
     artists: list[str] = Field(
         default=[],
-        max_length=MOST_ARTISTS,
-        description="Refresh just these, due or not: artist ids, URIs, links, partition keys or "
-        "names as the watchlist has them. Empty: those that are due.",
+        description=f"Refresh just these (at most {MOST_ARTISTS}), due or not: artist ids, URIs, "
+        "links, partition keys or names as the watchlist has them. Empty: those that are due.",
     )
     full_sweep: bool = Field(
         default=False,
@@ -30,10 +32,28 @@ class RefreshArtistsConfig(dg.Config):
     )
     max_requests: int | None = Field(
         default=None,
-        ge=1,
-        le=100_000,
-        description="Stop after this many requests to Spotify; the rest stays due. "
+        description=f"Stop after this many requests to Spotify (1 to {MOST_REQUESTS}); the rest "
+        "stays due. "
         "Empty: as many as HARMONY_SPOTIFY_DAILY_REQUESTS leaves.",
+    )
+
+    def check(self) -> None:
+        """Raise VALIDATION_ERROR where a value is out of its range.
+
+        pydantic's own bounds would fail the step with a traceback and without a code.
+        """
+        if len(self.artists) > MOST_ARTISTS:
+            raise _out_of_range("artists", f"hold at most {MOST_ARTISTS}", len(self.artists))
+        if self.max_requests is not None and not 1 <= self.max_requests <= MOST_REQUESTS:
+            raise _out_of_range("max_requests", f"be from 1 to {MOST_REQUESTS}", self.max_requests)
+
+
+def _out_of_range(name: str, must: str, given: int) -> HarmonyError:
+    return HarmonyError(
+        ErrorCode.VALIDATION_ERROR,
+        Reason.RUN_CONFIG,
+        f"`{name}` of refresh_artists must {must}, not {given}. Correct it in the run's "
+        "configuration.",
     )
 
 
@@ -65,6 +85,7 @@ def refresh_artists(
     from harmony_pipelines.ops import refreshing
 
     with reported():
+        config.check()
         order = refreshing.Order(
             config.artists, config.full_sweep, config.max_requests, MOST_ARTISTS
         )

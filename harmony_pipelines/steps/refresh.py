@@ -13,6 +13,7 @@ from harmony_pipelines.clients.discographies import (
     Attempt,
     Saved,
     Stored,
+    put_last,
     save_discography,
     save_failure,
     stored,
@@ -181,6 +182,7 @@ class Refresh:
             return save_discography(self.catalogue, brought.catalogue, attempt)
         error = brought.error
         if error is None or brought.is_everybodys:
+            put_last(self.catalogue, target.artist_id, attempt.now)
             return None  # this artist did not fail and stays due
         status = "gone" if error.reason is Reason.UNKNOWN_ARTIST else "failed"
         return save_failure(self.catalogue, target.artist_id, error, status, attempt)

@@ -102,6 +102,32 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     assert "harmony.db" in caught.value.message
 
 
+def test_a_folder_with_umlauts_is_named_as_the_user_wrote_it_and_no_file_can_be_a_folder(tmp_path):
+    (tmp_path / "Müsik box" / "harmony.db").mkdir(parents=True)
+
+    with pytest.raises(HarmonyError) as caught:
+        Catalogue.open(f"sqlite:///{tmp_path}/Müsik box/harmony.db")
+
+    assert "Müsik box/harmony.db" in caught.value.message
+    assert "HARMONY_DATABASE_URL" in caught.value.message
+
+
+def test_a_database_of_another_version_says_the_way_out(tmp_path):
+    url = f"sqlite:///{tmp_path}/harmony.db"
+    Catalogue.open(url).close()
+    with sqlite3.connect(tmp_path / "harmony.db") as other:
+        other.execute("ALTER TABLE watchlist DROP COLUMN paused")
+    other.close()
+
+    catalogue = Catalogue.open(url)
+    with pytest.raises(HarmonyError) as caught:
+        catalogue.table(tables.watchlist)
+    catalogue.close()
+
+    assert "another version" in caught.value.message
+    assert "move the file away" in caught.value.message
+
+
 def _open(url):
     for _ in range(5):
         Catalogue.open(url).close()

@@ -271,3 +271,16 @@ def test_what_a_run_may_book_is_its_own_limit_over_all_families(
         assert "max_requests" in refused.value.message
     other.acquire("search", a_deadline(clock))
     assert one.spent("albums") == 2
+
+
+def test_a_clock_that_was_far_ahead_does_not_keep_everybody_waiting(
+    database: sa.Engine, clock: Clock
+) -> None:
+    clock.now = NOON + 90 * DAY
+    quota = a_quota(database, clock, daily_requests=1)
+    quota.acquire("albums", a_deadline(clock))
+    quota.cool_down(clock.now + 3600, "rate_limit")
+    clock.now = NOON
+    assert quota.cooldown_left() == 0
+    assert quota.left("albums") == 1
+    quota.acquire("albums", a_deadline(clock))

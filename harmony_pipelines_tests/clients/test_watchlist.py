@@ -272,3 +272,9 @@ def test_a_wholly_wrong_file_makes_no_endless_message(tmp_path):
     error = refused(tmp_path, "artists:\n" + "  - [A]\n" * 5000)
     assert "and 4990 more" in error.message
     assert len(f"{error.message}{error.details}") < 20_000
+
+
+@pytest.mark.parametrize("escape", [r"\n", r"\0", r"\e[31m", r"\x9b"])
+def test_a_control_character_in_a_quoted_name_is_refused_with_its_line(tmp_path, escape):
+    error = refused(tmp_path, f'artists:\n  - "Lumen{escape}Tide"\n')
+    assert "line 2, column 5: holds a control character" in error.message

@@ -116,6 +116,11 @@ def assert_storable(row: Row) -> None:
             assert -(2**63) <= value < 2**63
 
 
+def test_no_name_can_steer_the_terminal_that_shows_it() -> None:
+    row = artist_row({"id": "b1", "name": "\x1b[2JLumen\r\nTide\x9b"})
+    assert row["name"] == " [2JLumen  Tide "
+
+
 def test_an_artist_becomes_a_row_with_the_catalogues_columns() -> None:
     row = artist_row(
         {

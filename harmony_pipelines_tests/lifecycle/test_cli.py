@@ -109,6 +109,19 @@ def test_one_artist_is_materialised_by_partition(user):
     assert user.server.count("artist_albums") > 0
 
 
+def test_reports_and_the_library_are_materialised_by_name(user):
+    user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+
+    select = ("asset", "materialize", *DEFINITIONS, "--select")
+    code, last, printed = user.dagster(*select, "beets_tracks")
+    assert code == 0, printed
+    assert last.startswith("beets_tracks: albums 8, tracks 22")
+
+    code, last, printed = user.dagster(*select, "missing_from_library")
+    assert code == 0, printed
+    assert last.startswith("missing_from_library: albums 7")
+
+
 def test_a_failing_artist_ends_the_command_with_its_code(user):
     user.server.faults.add("/v1/artists/*/albums*", faults.server_error(503), times=3)
 

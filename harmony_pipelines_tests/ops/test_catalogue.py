@@ -487,3 +487,32 @@ def test_two_runs_at_once_double_nothing(home: Home) -> None:
     assert outcomes == [True, True]
     assert [row["album_id"] for row in home.rows(tables.new_releases)] == [new]
     assert len(home.rows(tables.spotify_albums)) == 7
+
+
+@pytest.mark.parametrize(
+    "config", [{"max_requests": 0}, {"max_requests": 10**9}, {"artists": ["Lumen Tide"] * 251}]
+)
+def test_a_value_out_of_its_range_is_named_with_a_code(
+    home: Home, instance: dg.DagsterInstance, config: dict[str, Any]
+) -> None:
+    home.watch(home.artist("Lumen Tide"))
+    failure = failure_in(home.refresh(instance, **config))
+    [name] = config
+    assert failure["code"] == "VALIDATION_ERROR"
+    assert failure["details"]["reason"] == "run_config"
+    assert f"`{name}`" in failure["message"]
+
+
+def test_an_artist_that_stops_every_run_does_not_starve_the_others(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    bad, good = home.artist("First"), home.artist("Second")
+    home.watch(bad, good)
+    assert home.refresh(instance).success
+    make_due(home)
+    home.server.faults.add(f"/v1/artists/{bad}/", faults.forbidden(), times=None)
+    assert not home.refresh(instance).success
+    assert state_of(home, good)["next_due_at"] == "2000-01-01T00:00:00Z"
+    assert not home.refresh(instance).success
+    assert str(state_of(home, good)["next_due_at"]) > str(state_of(home, bad)["next_due_at"])
+    assert state_of(home, bad)["status"] == "complete"
