@@ -99,7 +99,7 @@ class SpotifyClient:
         question = Question(
             "artist_albums",
             f"artists/{artist_id}/albums",
-            f"the {group} releases of artist {artist_id}",
+            f"the {group.replace(',', ' and ')} releases of artist {artist_id}",
             needs=("items",),
             unknown=Reason.UNKNOWN_ARTIST,
         )

@@ -119,7 +119,7 @@ def test_reports_and_the_library_are_materialised_by_name(user):
 
     code, last, printed = user.dagster(*select, "missing_from_library")
     assert code == 0, printed
-    assert last.startswith("missing_from_library: albums 7")
+    assert last.startswith("missing_from_library: albums 6")
 
 
 def test_a_failing_artist_ends_the_command_with_its_code(user):
