@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from harmony_pipelines.clients.watchlist import read_decisions
 from harmony_pipelines.domain.covers import Found, Plan, Skip, Wishes
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.failures import reported
@@ -185,6 +184,7 @@ def summary(plan: Plan, work: "Embedding | None") -> str:
 
 
 def _wishes(context: Context, config: PlanCoversConfig, settings: Settings) -> Wishes:
+    from harmony_pipelines.clients.watchlist import read_decisions
     from harmony_pipelines.steps.embed_covers import stored_bytes
 
     kept, limit = stored_bytes(settings.undo_dir), settings.artwork_undo_max_bytes
