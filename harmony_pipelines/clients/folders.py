@@ -63,6 +63,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     with suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=_REAP_SECONDS)
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # what was still to be written has no reader any more
+            if pipe is not None:
+                pipe.close()
 
 
 def _hung(path: bytes, pid: int, seconds: float) -> HarmonyError:
