@@ -13,7 +13,9 @@ from harmony_pipelines.clients.beets_library import BeetsLibrary, LibrarySnapsho
 from harmony_pipelines.clients.bounded_http import BoundedHttp, HttpLimits
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.content_store import ContentStore
+from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.images import ImageLimits
+from harmony_pipelines.clients.pictures import read_front, replace_front
 from harmony_pipelines.demo.covers import Cover, draw_cover
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.covers import Found, Plan, Wishes
@@ -178,3 +180,21 @@ class SmallLibrary:
         """The rows of results of a run, of the last by default."""
         run_id = f"run {run or self.runs}"
         return self.store.table(tables.artwork_results, tables.artwork_results.c.run_id == run_id)
+
+
+def image(library: SmallLibrary, seed: str = "a cover", edge: int = 300) -> str:
+    """The address of a drawn cover on the library's server."""
+    assert library.server
+    added = library.server.catalogue.add_picture(picture(seed, edge))
+    return f"{library.server.url}/image/{added}"
+
+
+def front(file: Path) -> bytes | None:
+    """The front cover in a file."""
+    found = read_front(file)
+    return found.data if found else None
+
+
+def put(file: Path, data: bytes, edge: int = 300, mime: str = "image/jpeg") -> None:
+    """Put a front cover into a file, as another program would."""
+    replace_front(file, NewCover(data, mime, edge, edge))

@@ -45,7 +45,7 @@ class FrontCover:
         """The cover with what its own bytes say; `declared_mime` only where they say nothing."""
         width, height = _size(data) or (None, None)
         digest = hashlib.sha256(data).hexdigest()
-        return cls(data, _mime(data) or declared_mime, width, height, digest)
+        return cls(data, mime_of(data) or declared_mime, width, height, digest)
 
 
 def position_of_front(types: list[int | None]) -> int | None:
@@ -60,7 +60,8 @@ def position_of_front(types: list[int | None]) -> int | None:
     return None
 
 
-def _mime(data: bytes) -> str | None:
+def mime_of(data: bytes) -> str | None:
+    """The kind of picture that the first bytes say; None where they say none that we know."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((mime for magic, mime in _MAGIC.items() if data.startswith(magic)), None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harmony_pipelines.clients.file_errors import ODD_FILE
+from harmony_pipelines.clients.front_cover import mime_of
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 if TYPE_CHECKING:
@@ -134,12 +135,9 @@ def thumbnail(data: bytes, edge: int, limits: ImageLimits | None = None) -> byte
 
 
 def _mime(data: bytes) -> str:
-    if data.startswith(b"\xff\xd8\xff"):
-        return JPEG
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PNG
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return WEBP
+    mime = mime_of(data)
+    if mime in (JPEG, PNG, WEBP):
+        return mime
     for start, magic, name in _OTHER_FORMATS:
         if data.startswith(magic, start):
             raise _refused(Reason.IMAGE_FORMAT, f"is {name}; only JPEG, PNG and WebP are taken")

@@ -238,14 +238,8 @@ class _Http(HTTPConnection):
         super().request(*args, **options)
 
 
-class _Https(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _here.exchange.uses(self)
-
-    def request(self, *args: Any, **options: Any) -> None:
-        _here.exchange.uses(self)
-        super().request(*args, **options)
+class _Https(_Http, HTTPSConnection):
+    pass
 
 
 class _HttpPool(HTTPConnectionPool):

@@ -68,11 +68,6 @@ class Covered:
     bytes: int
     source: Source
 
-    @property
-    def shorter_edge(self) -> int:
-        """The size that counts where one cover is to replace another."""
-        return min(self.width, self.height)
-
 
 @dataclass(frozen=True)
 class Failed:

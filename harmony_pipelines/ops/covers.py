@@ -17,7 +17,9 @@ from harmony_pipelines.metadata import materialised, table
 from harmony_pipelines.ops.writing import (
     files_failed,
     library_roots,
+    limits,
     open_stores,
+    say_not_kept,
     seconds_to_rewrite,
 )
 from harmony_pipelines.resources import BeetsResource, BoundedHttpResource, CatalogueResource
@@ -239,26 +241,19 @@ def _embed(
     context: Context, downloaded: Downloaded, catalogue: CatalogueResource, beets: BeetsResource
 ) -> "Embedding":
     from harmony_pipelines.steps.embed_covers import Embedding, stored_bytes
-    from harmony_pipelines.steps.file_work import Limits
 
     settings = load_settings()
     work = Embedding(
         run_id=context.run.run_id,
         stores=open_stores(settings, catalogue),
         roots=library_roots(settings, beets),
-        limits=Limits(
-            until=_until(context, settings, _EMBED_LEAVES),
-            max_rewrite_bytes=settings.artwork_max_rewrite_bytes,
-            max_undo_bytes=settings.artwork_undo_max_bytes,
-        ),
+        limits=limits(settings, _until(context, settings, _EMBED_LEAVES)),
         guard=still_running(context),
         break_hard_links=settings.artwork_hardlinks == "break",
         undo_bytes=stored_bytes(settings.undo_dir),
     )
     work.albums(downloaded.plan.albums, downloaded.found)
-    if work.not_kept:
-        lost = ", ".join(sorted(work.not_kept))
-        context.log.warning(f"The library's file system could not keep: {lost}.")
+    say_not_kept(context, work)
     return work
 
 

@@ -13,7 +13,9 @@ from harmony_pipelines.ops.covers import ASSET
 from harmony_pipelines.ops.writing import (
     files_failed,
     library_roots,
+    limits,
     open_stores,
+    say_not_kept,
     seconds_to_rewrite,
 )
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
@@ -99,7 +101,6 @@ def _restore(
     catalogue: CatalogueResource,
     beets: BeetsResource,
 ) -> "Restoring":
-    from harmony_pipelines.steps.file_work import Limits
     from harmony_pipelines.steps.restore_covers import Restoring, Wanted, changed_files
 
     wanted = Wanted(config.run_id, config.albums, config.everything)
@@ -108,11 +109,7 @@ def _restore(
         run_id=context.run.run_id,
         stores=open_stores(settings, catalogue),
         roots=library_roots(settings, beets),
-        limits=Limits(
-            until=run_deadline(context, settings, _SHARE),
-            max_rewrite_bytes=settings.artwork_max_rewrite_bytes,
-            max_undo_bytes=settings.artwork_undo_max_bytes,
-        ),
+        limits=limits(settings, run_deadline(context, settings, _SHARE)),
         guard=still_running(context),
         break_hard_links=settings.artwork_hardlinks == "break",
         only_run=wanted.run_id,
@@ -120,9 +117,7 @@ def _restore(
     files = changed_files(work.stores.catalogue, wanted)
     context.log.info(forecast(files))
     work.files(files)
-    if work.not_kept:
-        lost = ", ".join(sorted(work.not_kept))
-        context.log.warning(f"The library's file system could not keep: {lost}.")
+    say_not_kept(context, work)
     return work
 
 

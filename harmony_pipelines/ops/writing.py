@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.failures import failure
 from harmony_pipelines.metadata import table
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
+from harmony_pipelines.runs import Context
 from harmony_pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from harmony_pipelines.steps.file_work import Stores
+    from harmony_pipelines.steps.file_work import FileWork, Limits, Stores
 
 BYTES_A_SECOND = 100 << 20
 SECONDS_A_FILE = 0.05
@@ -35,6 +37,24 @@ def open_stores(settings: Settings, catalogue: CatalogueResource) -> "Stores":
         undo=ContentStore(settings.undo_dir),
         locks=settings.locks_dir,
     )
+
+
+def limits(settings: Settings, until: Deadline) -> "Limits":
+    """When the run stops by itself: at `until`, or at what the settings let it write."""
+    from harmony_pipelines.steps.file_work import Limits
+
+    return Limits(
+        until=until,
+        max_rewrite_bytes=settings.artwork_max_rewrite_bytes,
+        max_undo_bytes=settings.artwork_undo_max_bytes,
+    )
+
+
+def say_not_kept(context: Context, work: "FileWork") -> None:
+    """Say once a run what of the files the library's file system could not keep."""
+    if work.not_kept:
+        lost = ", ".join(sorted(work.not_kept))
+        context.log.warning(f"The library's file system could not keep: {lost}.")
 
 
 def library_roots(settings: Settings, beets: BeetsResource) -> tuple[Path, ...]:

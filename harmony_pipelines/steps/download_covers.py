@@ -15,7 +15,16 @@ from harmony_pipelines.clients.catalogue import Catalogue, utc_text
 from harmony_pipelines.clients.content_store import ContentStore
 from harmony_pipelines.clients.database import upsert, writing
 from harmony_pipelines.clients.file_errors import shown, speaking_of
-from harmony_pipelines.clients.images import Cover, ImageLimits, as_format, examine
+from harmony_pipelines.clients.front_cover import mime_of
+from harmony_pipelines.clients.images import (
+    JPEG,
+    PNG,
+    WEBP,
+    Cover,
+    ImageLimits,
+    as_format,
+    examine,
+)
 from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.clients.similarity import look_alike
 from harmony_pipelines.domain.covers import (
@@ -204,7 +213,7 @@ def _from_file(path: Path, max_bytes: int) -> bytes:
                 raise _unfit(path, "is no regular file")
             with path.open("rb") as file:
                 start = file.read(16)
-                if _is_picture(start):
+                if mime_of(start) in (JPEG, PNG, WEBP):
                     data = start + file.read(max_bytes + 1 - len(start))
                     return _not_too_large(data, path, max_bytes)
     except HarmonyError as error:
@@ -242,12 +251,6 @@ def _unfit(path: Path, fault: str) -> HarmonyError:
         Reason.NOT_AN_IMAGE,
         f"The cover {shown(path)} {fault}; replace it by a JPEG, PNG or WebP.",
         path=shown(path),
-    )
-
-
-def _is_picture(start: bytes) -> bool:
-    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (
-        start[:4] == b"RIFF" and start[8:12] == b"WEBP"
     )
 
 

@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -12,7 +11,6 @@ from harmony_pipelines.clients.bounded_http import HttpLimits
 from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.pictures import replace_front
 from harmony_pipelines.demo import faults
-from harmony_pipelines.demo.catalogue_data import Catalogue
 from harmony_pipelines.demo.exchange import Answer
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.covers import Found, Skip
@@ -23,19 +21,6 @@ from harmony_pipelines_tests.small_library import SmallLibrary, flat, picture
 
 MBID = "5d1c2f7e-0b7a-4c55-9a1e-6f2b8c0d4e11"
 OTHER_MBID = "00000000-0b7a-4c55-9a1e-6f2b8c0d4e11"
-
-
-@pytest.fixture
-def served() -> Iterator[SpotifyServer]:
-    with SpotifyServer(Catalogue()) as server:
-        yield server
-
-
-@pytest.fixture
-def library(tmp_path: Path, served: SpotifyServer) -> Iterator[SmallLibrary]:
-    made = SmallLibrary(tmp_path, served)
-    yield made
-    made.close()
 
 
 def serve(served: SpotifyServer, data: bytes, image_id: str | None = None) -> str:

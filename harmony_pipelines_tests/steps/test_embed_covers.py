@@ -2,21 +2,16 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.pictures import read_front, replace_front
 from harmony_pipelines.clients.safe_write import album_lock
-from harmony_pipelines.demo.catalogue_data import Catalogue
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines_tests.audio_files import SAMPLES, sample
-from harmony_pipelines_tests.small_library import SmallLibrary, picture
+from harmony_pipelines_tests.small_library import SmallLibrary, front, image, picture, put
 
 _OPENED: list[str] = []
 
@@ -31,34 +26,6 @@ def opened() -> list[str]:
     """What this process opens, from now on: a hook cannot be taken back."""
     sys.addaudithook(_note_open)
     return _OPENED
-
-
-@pytest.fixture
-def served() -> Iterator[SpotifyServer]:
-    with SpotifyServer(Catalogue()) as server:
-        yield server
-
-
-@pytest.fixture
-def library(tmp_path: Path, served: SpotifyServer) -> Iterator[SmallLibrary]:
-    made = SmallLibrary(tmp_path, served)
-    yield made
-    made.close()
-
-
-def image(library: SmallLibrary, seed: str = "a cover", edge: int = 300) -> str:
-    assert library.server
-    added = library.server.catalogue.add_picture(picture(seed, edge))
-    return f"{library.server.url}/image/{added}"
-
-
-def front(file: Path) -> bytes | None:
-    found = read_front(file)
-    return found.data if found else None
-
-
-def put(file: Path, data: bytes, edge: int = 300) -> None:
-    replace_front(file, NewCover(data, "image/jpeg", edge, edge))
 
 
 def stamps(library: SmallLibrary) -> dict[str, tuple[int, int, int]]:

@@ -2,24 +2,20 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.pictures import read_front, replace_front
+from harmony_pipelines.clients.pictures import replace_front
 from harmony_pipelines.clients.safe_write import album_lock
-from harmony_pipelines.demo.catalogue_data import Catalogue
-from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.steps.file_work import Limits
 from harmony_pipelines.steps.restore_covers import Restoring, Wanted, changed_files
 from harmony_pipelines_tests.audio_files import SAMPLES, SHARED
-from harmony_pipelines_tests.small_library import SmallLibrary, flat, picture
+from harmony_pipelines_tests.small_library import SmallLibrary, flat, front, image, picture, put
 
 _KILLED_AT_A_RENAME = """
 import os
@@ -56,20 +52,6 @@ work.files(files)
 _EVERY_SAMPLE = [path.name for path in SAMPLES]
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[SmallLibrary]:
-    with SpotifyServer(Catalogue()) as server:
-        made = SmallLibrary(tmp_path, server)
-        yield made
-        made.close()
-
-
-def image(library: SmallLibrary, seed: str = "a cover", edge: int = 300) -> str:
-    assert library.server
-    added = library.server.catalogue.add_picture(picture(seed, edge))
-    return f"{library.server.url}/image/{added}"
-
-
 def restore(library: SmallLibrary, until: Deadline | None = None, **wanted: Any) -> dict[str, int]:
     """A run that takes covers back; its counts."""
     library.runs += 1
@@ -88,15 +70,6 @@ def restore(library: SmallLibrary, until: Deadline | None = None, **wanted: Any)
 
 def everything(library: SmallLibrary) -> dict[str, int]:
     return restore(library, everything=True)
-
-
-def front(file: Path) -> bytes | None:
-    found = read_front(file)
-    return found.data if found else None
-
-
-def put(file: Path, data: bytes, edge: int = 300, mime: str = "image/jpeg") -> None:
-    replace_front(file, NewCover(data, mime, edge, edge))
 
 
 def larger(library: SmallLibrary, seed: str = "a cover", edge: int = 640) -> None:
