@@ -129,6 +129,7 @@ class Settings:
     path_map: tuple[tuple[Path, Path], ...]
     beets_update: bool
     artwork_sources: tuple[str, ...]
+    artwork_search: bool
     artwork_policy: str
     artwork_hardlinks: str
     artwork_cover_file: bool
@@ -366,6 +367,12 @@ SETTINGS: Mapping[str, Setting] = {
         "library,coverartarchive,spotify",
         "Where covers come from, in this order.",
     ),
+    "artwork_search": Setting(
+        "HARMONY_ARTWORK_SEARCH",
+        values.switch(),
+        "off",
+        "Look albums of artists you do not watch up on Spotify, by one search each.",
+    ),
     "artwork_policy": Setting(
         "HARMONY_ARTWORK_POLICY",
         values.choice("missing", "larger", "never"),
@@ -514,7 +521,6 @@ _TO_COME = (
     "run_history_days",
     "spotify_isrc_daily_requests",
     "timezone",
-    "ui_allowed_hosts",
 )
 """Settings whose part of the product is still to be built."""
 

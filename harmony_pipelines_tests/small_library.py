@@ -16,6 +16,7 @@ from harmony_pipelines.clients.content_store import ContentStore
 from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.images import ImageLimits
 from harmony_pipelines.clients.pictures import read_front, replace_front
+from harmony_pipelines.clients.turns import Turns
 from harmony_pipelines.demo.covers import Cover, draw_cover
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.covers import Found, Plan, Wishes
@@ -150,8 +151,9 @@ class SmallLibrary:
             ImageLimits(), 2 << 20, self.max_rewrite_bytes, 4, until or Deadline.after(60)
         )
         http = BoundedHttp(self.http_limits, hosts)
+        turns = Turns(self.home / "locks" / "coverartarchive")
         downloader = Downloader(
-            http, self.stores.covers, self.store, limits, self.guard, lambda: self.now
+            http, self.stores.covers, self.store, limits, turns, self.guard, lambda: self.now
         )
         return downloader.find(plan.albums)
 

@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmony_pipelines.domain.covers import cover_sources
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.settings import SETTINGS, Settings, load_settings
 
@@ -202,6 +203,7 @@ def test_relative_paths_hang_on_the_home(tmp_path):
         ("HARMONY_ARTWORK_MAX_BYTES", "1048576", "artwork_max_bytes", 1024**2),
         ("HARMONY_BEETS_UPDATE", "Yes", "beets_update", True),
         ("HARMONY_BEETS_UPDATE", "0", "beets_update", False),
+        ("HARMONY_ARTWORK_SEARCH", "on", "artwork_search", True),
         ("HARMONY_ALBUM_GROUPS", "single, album,single", "album_groups", ("single", "album")),
         (
             "HARMONY_PATH_MAP",
@@ -343,3 +345,11 @@ def test_whatever_is_written_is_understood_or_refused_by_name(name: str, value: 
         load_settings({name: value})
     except HarmonyError as error:
         assert fault_names(error) == [name]
+
+
+def test_every_source_of_covers_can_be_named_and_no_other(tmp_path: Path) -> None:
+    names = [source.name for source in cover_sources("https://coverartarchive.org")]
+    environ = {"HARMONY_HOME": str(tmp_path), "HARMONY_ARTWORK_SOURCES": ",".join(names[::-1])}
+    assert load_settings(environ).artwork_sources == tuple(names[::-1])
+    error = refused(HARMONY_HOME=str(tmp_path), HARMONY_ARTWORK_SOURCES="elsewhere")
+    assert all(name in error.message for name in names)

@@ -9,7 +9,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +20,7 @@ import httpx
 from harmony_pipelines.clients.addresses import AllowedHosts
 from harmony_pipelines.clients.bounded_network import Allowance, BoundedNetwork
 from harmony_pipelines.clients.resolver import LookUp, Resolver, system_look_up
+from harmony_pipelines.clients.turns import Pace
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -93,19 +94,22 @@ class BoundedHttp:
         self._surroundings = surroundings or Surroundings()
         self._resolver = Resolver(self._surroundings.look_up)
 
-    def get(self, url: str, deadline: Deadline) -> Fetched:
-        """The body behind the URL, tried at most three times within the same allowance."""
+    def get(self, url: str, deadline: Deadline, pace: Pace = lambda _: nullcontext()) -> Fetched:
+        """The body behind the URL, tried at most three times within the same allowance.
+
+        `pace` goes around every single request: redirects and retries are requests too.
+        """
         hop = self._admitted(url)
         allowance = self._allowance(hop, deadline)
         for longest_pause in _PAUSES_BEFORE_RETRIES:
             pause = random.uniform(longest_pause / 2, longest_pause)
             try:
-                return self._follow(hop, allowance)
+                return self._follow(hop, allowance, pace)
             except HarmonyError as error:
                 if error.reason not in _WORTH_A_RETRY or allowance.deadline.left() <= pause:
                     raise
             self._surroundings.sleep(pause)
-        return self._follow(hop, allowance)
+        return self._follow(hop, allowance, pace)
 
     def _allowance(self, hop: "_Hop", deadline: Deadline) -> Allowance:
         limits = self._limits
@@ -116,9 +120,9 @@ class BoundedHttp:
             limits.max_bytes,
         )
 
-    def _follow(self, hop: "_Hop", allowance: Allowance) -> Fetched:
+    def _follow(self, hop: "_Hop", allowance: Allowance, pace: Pace) -> Fetched:
         for hops in range(1, self._limits.max_redirects + 2):
-            with self._answer(hop, allowance) as answer:
+            with pace(allowance.deadline), self._answer(hop, allowance) as answer:
                 headers = _by_name(answer)
                 if answer.status not in _REDIRECTS:
                     _refuse_unusable(hop, answer.status, headers)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from harmony_pipelines.clients.file_errors import ODD_FILE
@@ -125,13 +126,23 @@ def as_format(data: bytes, cover: Cover, mime: str) -> bytes:
 
 def thumbnail(data: bytes, edge: int, limits: ImageLimits | None = None) -> bytes:
     """The picture, once it passed the gate, as `edge` by `edge` pixels of three bytes: RGB."""
-    from PIL.Image import Resampling
-
     cover = examine(data, limits)
     with _one_at_a_time, _speaking_of(cover.mime):
         image = _opened(data, cover.mime)
         image.draft("RGB", (4 * edge, 4 * edge))
-        return image.convert("RGB").resize((edge, edge), Resampling.BOX).tobytes()
+        return b"".join(_row(image, at, edge) for at in range(edge))
+
+
+def _row(image: "ImageFile", at: int, edge: int) -> bytes:
+    """One row of a thumbnail; to convert the picture whole would take its memory twice."""
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    top, bottom = at * height / edge, (at + 1) * height / edge
+    first = int(top)
+    band = image.crop((0, first, width, ceil(bottom))).convert("RGB")
+    box = (0, top - first, width, bottom - first)
+    return band.resize((edge, 1), Resampling.BOX, box).tobytes()
 
 
 def _mime(data: bytes) -> str:

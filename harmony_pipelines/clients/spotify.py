@@ -132,6 +132,12 @@ class SpotifyClient:
         found = self._calls.ask(question, q=name, type="artist", limit=10, offset=0)
         return _items(found["artists"], question)
 
+    def search_albums(self, text: str) -> list[Json]:
+        """The albums that Spotify finds first for a query with its filters, by one request."""
+        question = Question("search", "search", f"albums for {text[:200]}", needs=("albums.items",))
+        found = self._calls.ask(question, q=text, type="album", limit=10, offset=0)
+        return _items(found["albums"], question)
+
     def _several(
         self, family: str, ids: Sequence[str], batch_size: int
     ) -> Iterator[tuple[str, Answer]]:

@@ -256,6 +256,17 @@ artwork_results = sa.Table(
 `sequence` grows with each commit: the order in which the pictures of a file came and went.
 """
 
+album_searches = sa.Table(
+    "album_searches",
+    metadata,
+    _text("query", key=True),
+    _number("attempts", null=False),
+    _text("albums", null=False),
+    _text("searched_at", null=False),
+    _text("next_search_at", null=False),
+)
+"""What searches for albums of unwatched artists found, as JSON, and when each is due again."""
+
 cover_failures = sa.Table(
     "cover_failures",
     metadata,

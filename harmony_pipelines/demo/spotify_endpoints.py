@@ -29,7 +29,7 @@ _FAMILIES = (
     ("search", r"/v1/search"),
     ("image", r"/image/(?P<id>[^/]+)"),
     ("coverart", r"/coverart/(?P<kind>release|release-group)/(?P<id>[^/]+)/front(-\d+)?"),
-    ("archive", r"/archive/download/mbid-(?P<id>[^/]+)/front\.jpg"),
+    ("archive", r"/archive/(?P<shelf>download|1/items)/mbid-(?P<id>[^/]+)/front\.jpg"),
 )
 
 
@@ -142,11 +142,14 @@ class Endpoints:
             307, headers={"Location": f"{self._url}/archive/download/mbid-{id}/front.jpg"}
         )
 
-    def _archive(self, _: Query, id: str) -> Answer:
+    def _archive(self, query: Query, id: str, shelf: str) -> Answer:
         image_id = self._catalogue.archive_covers.get(id)
         if image_id is None:
             return Answer(404)
-        return Answer(302, headers={"Location": f"{self._url}/image/{image_id}"})
+        if shelf == "download":
+            where = f"{self._url}/archive/1/items/mbid-{id}/front.jpg"
+            return Answer(302, headers={"Location": where})
+        return self._image(query, image_id)
 
 
 def family_of(path: str) -> str:

@@ -4,18 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 from harmony_pipelines.domain.decisions import Decisions
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.rows import Row, number_in, text_in
 
-SourceName = Literal["library", "coverartarchive", "spotify", "user"]
-
 LARGER = 1.5
 """How much longer the shorter edge of a cover must be to replace another."""
 
 NEVER = "never"
+
+COVER_ART_ARCHIVE = "coverartarchive"
+
+_MUSICBRAINZ_IDS = ("mb_albumid", "mb_releasegroupid")
 
 _REFUSALS = (
     Reason.HARD_LINK,
@@ -46,10 +48,14 @@ class Skip(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """A place where a cover may be had: a path (as text) or a URL."""
+    """A place where a cover may be had: a path (as text) or a URL.
 
-    name: SourceName
+    `named` is what the address must name that a URL leads to; empty where it may lead anywhere.
+    """
+
+    name: str
     location: str
+    named: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -277,31 +283,85 @@ def _sources(
 ) -> list[Source]:
     if decided is not None:
         return [Source("user", decided)]
-    known: dict[str, list[Source]] = {
-        "library": _from_library(found.album, usable),
-        "coverartarchive": _from_coverartarchive(found.album, wishes.coverartarchive_url),
-        "spotify": _from_spotify(found),
-    }
-    return [source for name in wishes.sources for source in known[name]]
+    known = {source.name: source for source in cover_sources(wishes.coverartarchive_url)}
+    return [place for name in wishes.sources for place in known[name].places(found, usable)]
 
 
-def _from_library(album: Row, usable: Sequence[Row]) -> list[Source]:
+class CoverSource(Protocol):
+    """One kind of place where covers may be had.
+
+    A new one is a class like those below, in `cover_sources`, with its name among the choices of
+    HARMONY_ARTWORK_SOURCES. What it names is fetched, checked, remembered when it fails, and
+    embedded like everything else.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word for it in HARMONY_ARTWORK_SOURCES."""
+        ...
+
+    def places(self, found: LibraryAlbum, usable: Sequence[Row]) -> Sequence[Source]:
+        """Where the album's cover may lie, the best first; asks nobody.
+
+        `usable` are those of its tracks whose own front cover, or the lack of one, is known.
+        """
+        ...
+
+
+def cover_sources(coverartarchive_url: str) -> tuple[CoverSource, ...]:
+    """All that there are; HARMONY_ARTWORK_SOURCES says which count, and in which order."""
+    return FromLibrary(), FromCoverArtArchive(coverartarchive_url), FromSpotify()
+
+
+@dataclass(frozen=True)
+class FromLibrary:
     """The album's own art file, else the one front cover that its other tracks share."""
-    covered = [track for track in usable if _has_front(track)]
-    sharing = covered[0].get("path") if 0 < len(covered) < len(usable) else None
-    return [Source("library", path) for path in (album.get("artpath"), sharing) if path]
+
+    name: str = "library"
+
+    def places(self, found: LibraryAlbum, usable: Sequence[Row]) -> Sequence[Source]:
+        """Files of the user's."""
+        covered = [track for track in usable if _has_front(track)]
+        sharing = covered[0].get("path") if 0 < len(covered) < len(usable) else None
+        return [Source(self.name, path) for path in (found.album.get("artpath"), sharing) if path]
 
 
-def _from_coverartarchive(album: Row, url: str) -> list[Source]:
-    ids = (
-        ("release", text_in(album, "mb_albumid")),
-        ("release-group", text_in(album, "mb_releasegroupid")),
-    )
-    return [
-        Source("coverartarchive", f"{url.rstrip('/')}/{kind}/{mbid.lower()}/front-1200")
-        for kind, mbid in ids
-        if _is_uuid(mbid)
-    ]
+@dataclass(frozen=True)
+class FromCoverArtArchive:
+    """The Cover Art Archive, by the MusicBrainz ids that the library has: no guess, no quota."""
+
+    url: str
+    name: str = COVER_ART_ARCHIVE
+
+    def places(self, found: LibraryAlbum, usable: Sequence[Row]) -> Sequence[Source]:
+        """The release, then its group; a release's picture lies in a folder named by its id.
+
+        A group's lies in the folder of one of its releases, which the archive chooses.
+        """
+        release, group = (text_in(found.album, key).lower() for key in _MUSICBRAINZ_IDS)
+        asked = (
+            (f"release/{release}", release, release),
+            (f"release-group/{group}", group, "mbid-"),
+        )
+        return [
+            Source(self.name, f"{self.url.rstrip('/')}/{path}/front-1200", named)
+            for path, mbid, named in asked
+            if _is_uuid(mbid)
+        ]
+
+
+@dataclass(frozen=True)
+class FromSpotify:
+    """Spotify's largest image, where the album's match is certain."""
+
+    name: str = "spotify"
+
+    def places(self, found: LibraryAlbum, usable: Sequence[Row]) -> Sequence[Source]:
+        """One address, or none."""
+        if found.verdict != "matched" or found.spotify is None:
+            return []
+        url = text_in(found.spotify, "image_url")
+        return [Source(self.name, url)] if url else []
 
 
 def _is_uuid(text: str) -> bool:
@@ -310,13 +370,6 @@ def _is_uuid(text: str) -> bool:
     return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(
         character in "0123456789abcdefABCDEF" for part in parts for character in part
     )
-
-
-def _from_spotify(found: LibraryAlbum) -> list[Source]:
-    if found.verdict != "matched" or found.spotify is None:
-        return []
-    url = text_in(found.spotify, "image_url")
-    return [Source("spotify", url)] if url else []
 
 
 def _planned(track: Row) -> PlannedTrack:

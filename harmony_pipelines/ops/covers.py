@@ -216,6 +216,7 @@ def _find(
 ) -> dict[int, Found]:
     from harmony_pipelines.clients.content_store import ContentStore
     from harmony_pipelines.clients.images import ImageLimits
+    from harmony_pipelines.clients.turns import Turns
     from harmony_pipelines.steps.download_covers import Downloader, DownloadLimits
 
     settings = load_settings()
@@ -232,6 +233,7 @@ def _find(
             workers=settings.artwork_concurrency,
             until=_until(context, settings, _DOWNLOAD_LEAVES),
         ),
+        archive=Turns(settings.locks_dir / "coverartarchive"),
         guard=still_running(context),
     )
     return downloader.find(plan.albums)

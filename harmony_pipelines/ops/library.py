@@ -4,7 +4,7 @@ import dagster as dg
 
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import materialised
-from harmony_pipelines.resources import BeetsResource, CatalogueResource
+from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
 
 
 @dg.op(
@@ -29,12 +29,16 @@ def snapshot_library(
     out=dg.Out(dg.Nothing),
     description="Pairs each library album with a Spotify album, or says why none is certain.",
 )
-def match_library(context: dg.OpExecutionContext, catalogue: CatalogueResource) -> None:
+def match_library(
+    context: dg.OpExecutionContext, catalogue: CatalogueResource, spotify: SpotifyResource
+) -> None:
     """Bring `album_matches` up to date."""
-    from harmony_pipelines.ops import reports
+    from harmony_pipelines.ops import reports, searching
 
     with reported():
-        context.log_event(materialised("album_matches", reports.matches(context, catalogue)))
+        metadata = reports.matches(context, catalogue)
+        metadata |= searching.search(context, catalogue, spotify)
+        context.log_event(materialised("album_matches", metadata))
 
 
 @dg.op(

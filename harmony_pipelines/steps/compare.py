@@ -22,6 +22,7 @@ from harmony_pipelines.domain.missing import (
     missing_from_library,
 )
 from harmony_pipelines.settings import Settings
+from harmony_pipelines.steps.search_albums import searched_albums
 
 _FRONT = [column.name for column in tables.beets_tracks.columns if "front" in column.name]
 _SAME_FILE = ("path", "size", "mtime")
@@ -59,7 +60,9 @@ def snapshot(
 def match(store: Catalogue, settings: Settings) -> list[Row]:
     """Bring `album_matches` up to date; returns its rows with the albums' names."""
     index = CatalogueIndex(
-        store.table(tables.spotify_albums), store.table(tables.spotify_tracks), _names(store)
+        [*store.table(tables.spotify_albums), *searched_albums(store)],
+        store.table(tables.spotify_tracks),
+        _names(store),
     )
     albums = store.table(tables.beets_albums)
     matches = match_library(

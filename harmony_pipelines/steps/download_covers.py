@@ -2,15 +2,14 @@
 
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.bounded_http import BoundedHttp
+from harmony_pipelines.clients.bounded_http import BoundedHttp, Fetched
 from harmony_pipelines.clients.catalogue import Catalogue, utc_text
 from harmony_pipelines.clients.content_store import ContentStore
 from harmony_pipelines.clients.database import upsert, writing
@@ -27,7 +26,9 @@ from harmony_pipelines.clients.images import (
 )
 from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.clients.similarity import look_alike
+from harmony_pipelines.clients.turns import Turns
 from harmony_pipelines.domain.covers import (
+    COVER_ART_ARCHIVE,
     LARGER,
     AlbumPlan,
     Covered,
@@ -45,7 +46,6 @@ from harmony_pipelines.steps.pool import in_pool
 _EMBEDDABLE = ("image/jpeg", "image/png")
 _FIRST_GAP = timedelta(hours=20)
 _LONGEST_GAP = timedelta(days=30)
-_ARCHIVE_GAP_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,40 +63,20 @@ class DownloadLimits:
     until: Deadline
 
 
-class _Turns:
-    """The Cover Art Archive's rule: one request after the other, at most one a second."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    @contextmanager
-    def turn(self, deadline: Deadline) -> Iterator[None]:
-        """Wait for one's turn, at most until the deadline."""
-        if not self._lock.acquire(timeout=deadline.limit(threading.TIMEOUT_MAX)):
-            deadline.check()
-        try:
-            time.sleep(deadline.limit(max(0.0, self._free_at - time.monotonic())))
-            deadline.check()
-            try:
-                yield
-            finally:
-                self._free_at = time.monotonic() + _ARCHIVE_GAP_S
-        finally:
-            self._lock.release()
-
-
 @dataclass
 class Downloader:
-    """Looks for covers inside the limits; a source that failed is left in peace for a while."""
+    """Looks for covers inside the limits; a source that failed is left in peace for a while.
+
+    `archive` is the Cover Art Archive's rule: at most one request a second.
+    """
 
     http: BoundedHttp
     covers: ContentStore
     store: Catalogue
     limits: DownloadLimits
+    archive: Turns
     guard: Callable[[], None]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _archive: _Turns = field(default_factory=_Turns, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _bytes_to_rewrite: int = field(default=0, init=False)
 
@@ -154,10 +134,17 @@ class Downloader:
     def _bytes(self, source: Source) -> bytes:
         if source.is_local:
             return _from_file(file_of(source.location), self.limits.max_bytes)
-        if source.name == "coverartarchive":
-            with self._archive.turn(self.limits.until):
-                return self.http.get(source.location, self.limits.until).body
-        return self.http.get(source.location, self.limits.until).body
+        fetched = self._fetched(source)
+        if fetched.hops > 1 and source.named not in fetched.url.partition("?")[0]:
+            raise _another(source, fetched.url)
+        return fetched.body
+
+    def _fetched(self, source: Source) -> Fetched:
+        until = self.limits.until
+        if source.name != COVER_ART_ARCHIVE:
+            return self.http.get(source.location, until)
+        with self.archive.turn(until) as pace:
+            return self.http.get(source.location, until, pace)
 
     def _kept(self, source: Source, data: bytes, cover: Cover) -> Covered:
         sha256 = self.covers.put(data)
@@ -203,6 +190,17 @@ class Downloader:
             upsert(connection, tables.cover_failures, rows)
             connection.execute(tables.cover_failures.delete().where(key == well))
             self.guard()
+
+
+def _another(source: Source, url: str) -> HarmonyError:
+    return HarmonyError(
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.BAD_ANSWER,
+        f"{source.location} leads to {url.partition('?')[0]}, which does not name the release that "
+        "was asked for, so the picture may be another's. If MusicBrainz merged the release, "
+        "`beet mbsync` gives the album its new id.",
+        url=source.location,
+    )
 
 
 def _from_file(path: Path, max_bytes: int) -> bytes:

@@ -26,6 +26,7 @@ from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.paths import path_bytes
 from harmony_pipelines.domain.undo import EMBEDDED, RESTORED
+from harmony_pipelines.steps.search_albums import searched_albums
 
 _CHUNK = 200
 _RESULT = [column.name for column in tables.artwork_results.columns]
@@ -117,7 +118,8 @@ class Planner:
         for track in tracks:
             of_album[track["beets_album_id"]].append(track)
         matches = {row["beets_album_id"]: row for row in self.store.table(tables.album_matches)}
-        spotify = {row["album_id"]: row for row in self.store.table(tables.spotify_albums)}
+        known = [*searched_albums(self.store), *self.store.table(tables.spotify_albums)]
+        spotify = {row["album_id"]: row for row in known}
         replaced = self._replaced()
         for album in albums:
             match = matches.get(album["beets_album_id"], {"verdict": "unmatched", "album_id": None})

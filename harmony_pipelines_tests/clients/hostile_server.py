@@ -185,8 +185,25 @@ HOSTILE: dict[str, tuple[str, Behaviour]] = {
     ),
     "/header-flood": ("bad_answer", _endless(b"HTTP/1.1 200 OK\r\n", b"X-Y: z\r\n" * 999)),
     "/one-long-header": ("bad_answer", _endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65536)),
+    "/trailer-flood": (
+        "bad_answer",
+        _endless(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Y: z\r\n" * 999),
+    ),
+    "/chunk-line-flood": (
+        "bad_answer",
+        _endless(OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 65536),
+    ),
+    "/redirect-endless-body": (
+        "too_many_redirects",
+        _endless(b"HTTP/1.1 302 \r\nLocation: /redirect-endless-body\r\n\r\n", bytes(65536)),
+    ),
     "/gzip": ("content_encoding", answers(_gzip(64, 1), b"Content-Encoding: gzip\r\n")),
     "/gzip-gzip": ("content_encoding", answers(_gzip(64, 2), b"Content-Encoding: gzip, gzip\r\n")),
+    "/gzip-five-times": (
+        "content_encoding",
+        answers(_gzip(64, 5), b"Content-Encoding: gzip, gzip, gzip, gzip, gzip\r\n"),
+    ),
+    "/deflate": ("content_encoding", answers(b"x", b"Content-Encoding: deflate\r\n")),
     "/gzip-transfer": (
         "bad_answer",
         sends(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
@@ -203,6 +220,11 @@ HOSTILE: dict[str, tuple[str, Behaviour]] = {
     "/redirect-plain": ("url_not_allowed", redirects("http://archive.org/x")),
     "/redirect-host": ("host_not_allowed", redirects("https://example.org/x")),
     "/redirect-lookalike": ("host_not_allowed", redirects("https://notarchive.org/x")),
+    "/redirect-loopback": ("url_not_allowed", redirects("http://127.0.0.1:1/x")),
+    "/redirect-metadata": ("url_not_allowed", redirects("http://169.254.169.254/latest/meta-data")),
+    "/redirect-address": ("host_not_allowed", redirects("https://10.0.0.1/x")),
+    "/redirect-mapped": ("host_not_allowed", redirects("https://[::ffff:10.0.0.1]/x")),
+    "/redirect-nat64": ("host_not_allowed", redirects("https://[64:ff9b::a00:1]/x")),
     "/redirect-odd": ("url_not_allowed", redirects("https://archive.org:99999/")),
     "/redirect-nowhere": ("bad_answer", refuses(302)),
     "/switching": ("bad_answer", sends(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")),

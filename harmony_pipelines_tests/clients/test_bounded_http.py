@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpcore
@@ -18,6 +19,7 @@ from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines_tests.clients.hostile_server import (
     HOSTILE,
+    OK,
     Behaviour,
     Connection,
     HostileServer,
@@ -25,6 +27,7 @@ from harmony_pipelines_tests.clients.hostile_server import (
     hostile_server,
     redirects,
     refuses,
+    sends,
 )
 
 REPOSITORY = Path(__file__).parents[2]
@@ -159,6 +162,25 @@ def test_a_body_of_nearly_the_limit_is_fetched_whole() -> None:
         body, "image/jpeg", server.url("/?size=big"), 1, fetched.bytes_on_wire
     )
     assert len(body) < fetched.bytes_on_wire < len(body) + 200
+
+
+def test_a_length_that_is_too_short_gives_only_that_much() -> None:
+    with hostile_server({"/": sends(OK + b"Content-Length: 3\r\n\r\n" + bytes(99))}) as server:
+        assert client(server).get(server.url("/"), Deadline.after(5)).body == bytes(3)
+
+
+def test_every_redirect_and_every_retry_is_a_request_of_its_own_pace() -> None:
+    begun: list[float] = []
+
+    @contextmanager
+    def pace(deadline: Deadline) -> Iterator[None]:
+        begun.append(deadline.left())
+        yield
+
+    with hostile_server({"/a": redirects("/b"), "/b": failing(1, refuses(500))}) as server:
+        client(server, HttpLimits()).get(server.url("/a"), Deadline.after(20), pace)
+    assert server.paths == ["/a", "/b"] * 2
+    assert len(begun) == 4
 
 
 def test_redirects_are_followed_to_the_last_one_allowed() -> None:
@@ -411,10 +433,17 @@ def test_the_checked_address_is_the_connected_one_and_the_name_stays(
     assert again.reason is Reason.ADDRESS_NOT_PUBLIC
 
 
+NOT_FOR_A_HOP = """
+    192.168.1.1 127.0.0.1 169.254.169.254 100.64.0.1 224.0.0.1 0.0.0.0
+    ::1 fe80::1%1 fd00::1 ::ffff:10.0.0.1 64:ff9b::a00:1 2002:a00:1::
+"""
+
+
+@pytest.mark.parametrize("address", NOT_FOR_A_HOP.split())
 def test_every_hop_is_looked_up_and_checked_by_itself(
-    server_side: ssl.SSLContext, trust: ssl.SSLContext
+    server_side: ssl.SSLContext, trust: ssl.SSLContext, address: str
 ) -> None:
-    addresses = {"archive.org": [PUBLIC], "ia800.us.archive.org": ["192.168.1.1"]}
+    addresses = {"archive.org": [PUBLIC], "ia800.us.archive.org": [address]}
     with hostile_server({"/x": redirects("//ia800.us.archive.org/y")}, server_side) as server:
         network = Detour(server.port)
         surroundings = Surroundings(lambda host, port: addresses[host], network, trust)

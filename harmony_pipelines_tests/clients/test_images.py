@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,10 @@ def picture(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
     if mode == "RGBA":
         image.putalpha(Image.linear_gradient("L").resize(size))
     return image
+
+
+def drawn(mode: str, kind: str, edge: int, **options: object) -> Callable[[], bytes]:
+    return lambda: saved(picture((edge, edge), mode), kind, **options)
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -60,13 +65,38 @@ def refusal(data: bytes, limits: ImageLimits | None = None) -> HarmonyError:
 
 
 def png_header(width: int, height: int) -> bytes:
+    return png(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"")
+
+
+def png(header: bytes, pixels: bytes) -> bytes:
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
             struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    whole = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + whole
+
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+_PASSES = ((0, 0, 1, 1),), (*_ADAM7, (0, 1, 1, 2))
+
+
+def black_png(edge: int, colour: int, channels: int, interlaced: bool) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow itself does not write."""
+    packer, packed = zlib.compressobj(1), bytearray()
+    for left, top, right, down in _PASSES[interlaced]:
+        row = bytes(1 + 2 * channels * len(range(left, edge, right)))
+        for _ in range(top, edge, down):
+            packed += packer.compress(row)
+    header = struct.pack(">IIBBBBB", edge, edge, 16, colour, 0, 0, interlaced)
+    return png(header, bytes(packed + packer.flush()))
+
+
+def test_a_png_of_16_bits_is_a_cover_interlaced_or_not() -> None:
+    for interlaced in (False, True):
+        cover = examine(black_png(50, 6, 4, interlaced))
+        assert (cover.mime, cover.width, cover.has_transparency) == ("image/png", 50, True)
 
 
 # What passes
@@ -259,31 +289,37 @@ def test_nothing_else_is_converted(kind: str, mime: str) -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from harmony_pipelines.clients.images import as_format, examine
+from harmony_pipelines.clients.images import as_format, examine, thumbnail
 from harmony_pipelines_tests.clients.peak_memory import peak_mib
 data = Path(sys.argv[1]).read_bytes()
 before = peak_mib()
 cover = examine(data)
 if cover.mime == "image/webp":
     as_format(data, cover, cover.substitute_mime)
+thumbnail(data, 16)
 print(peak_mib() - before)
 """
-LARGEST: dict[str, tuple[str, str, int, dict[str, object]]] = {
-    "jpeg": ("RGB", "JPEG", 5000, {}),
-    "progressive-jpeg": ("RGB", "JPEG", 5000, {"progressive": True, "subsampling": 0}),
-    "progressive-cmyk-jpeg": ("CMYK", "JPEG", 4677, {"progressive": True, "subsampling": 0}),
-    "png": ("RGBA", "PNG", 5000, {"compress_level": 1}),
-    "lossy-webp": ("RGB", "WEBP", 3118, {"method": 0}),
-    "transparent-webp": ("RGBA", "WEBP", 3118, {"method": 0}),
+LARGEST: dict[str, Callable[[], bytes]] = {
+    "jpeg": drawn("RGB", "JPEG", 5000),
+    "progressive-jpeg": drawn("RGB", "JPEG", 5000, progressive=True, subsampling=0),
+    "cmyk-jpeg": drawn("CMYK", "JPEG", 4677, subsampling=0),
+    "progressive-cmyk-jpeg": drawn("CMYK", "JPEG", 4677, progressive=True, subsampling=0),
+    "mpo": lambda: saved(picture((5000, 5000)), "MPO", save_all=True, append_images=[picture()]),
+    "png": drawn("RGBA", "PNG", 5000, compress_level=1),
+    "palette-png": drawn("P", "PNG", 5000, compress_level=1),
+    "16-bit-png": lambda: black_png(5000, 6, 4, interlaced=False),
+    "interlaced-16-bit-png": lambda: black_png(5000, 6, 4, interlaced=True),
+    "lossy-webp": drawn("RGB", "WEBP", 3118, method=0),
+    "lossless-webp": drawn("RGB", "WEBP", 3118, method=0, lossless=True, quality=0),
+    "transparent-webp": drawn("RGBA", "WEBP", 3118, method=0),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LARGEST)
 def test_the_largest_picture_allowed_is_decoded_within_192_mib(kind: str, tmp_path: Path) -> None:
-    mode, name, edge, options = LARGEST[kind]
     path = tmp_path / "picture"
-    path.write_bytes(saved(picture((edge, edge), mode), name, **options))
+    path.write_bytes(LARGEST[kind]())
     command = [sys.executable, "-c", MEASURE, str(path)]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True, timeout=60)
     assert float(run.stdout) < 192

@@ -71,6 +71,15 @@ def test_a_name_that_hangs_takes_one_thread_and_no_other_name_waits(names: Names
     assert resolver.addresses("fine", 443, 1, soon()) == ["8.8.8.8"]
 
 
+def test_many_names_that_hang_block_no_other(names: Names) -> None:
+    resolver = Resolver(names)
+    for number in range(20):
+        failed(resolver, f"hang-{number}", 0.01)
+    began = time.monotonic()
+    assert resolver.addresses("fine", 443, 1, soon()) == ["8.8.8.8"]
+    assert time.monotonic() - began < 0.5
+
+
 def test_at_the_bound_a_further_name_waits_for_its_turn_within_its_limit(names: Names) -> None:
     resolver = Resolver(names, at_once=2)
     failed(resolver, "hang-1", 0.02)

@@ -297,3 +297,54 @@ def test_the_command_line_materialises_the_asset_with_a_config_file(user: User) 
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert {row["beets_album_id"] for row in user.rows()} == {2}
+
+
+def _forget_artist(user: User, name: str) -> None:
+    """As if nobody had ever watched the artist."""
+    store = Store.open(f"sqlite:///{user.home.database}")
+    [row] = store.table(tables.watchlist, tables.watchlist.c.name == name)
+    with store.writing() as connection:
+        for table in (
+            tables.watchlist,
+            tables.spotify_artists,
+            tables.spotify_albums,
+            tables.spotify_tracks,
+        ):
+            connection.execute(table.delete().where(table.c.artist_id == row["artist_id"]))
+    store.close()
+
+
+def _matches(user: User) -> dict[str, Any]:
+    event = user.instance.get_latest_materialization_event(dg.AssetKey("album_matches"))
+    assert event
+    assert event.asset_materialization
+    return {name: m.value for name, m in event.asset_materialization.metadata.items()}
+
+
+def test_albums_of_unwatched_artists_are_searched_only_where_the_user_wants_it(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _forget_artist(user, "Lumen Tide")
+    assert user.run().success
+    assert "searched" not in _matches(user)
+    monkeypatch.setenv("HARMONY_ARTWORK_SEARCH", "on")
+    before = _matches(user)["matched"]
+    assert user.run().success
+    told = _matches(user)
+    assert told["searched"] >= 2
+    assert told["matched"] - before == told["matched by search"] >= 1
+    assert told["search waiting"] == 0
+    user.server.forget_requests()
+    assert user.run().success
+    assert (user.server.count(), _matches(user)["searched"]) == (0, 0)
+
+
+def test_a_spent_search_budget_defers_and_the_run_is_green(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARMONY_ARTWORK_SEARCH", "on")
+    user.server.faults.add("search", faults.rate_limited(3600), times=None)
+    assert user.run().success
+    told = _matches(user)
+    assert (told["searched"], told["search waiting"]) == (0, 1)
+    assert user.metadata()["embedded"] > 0

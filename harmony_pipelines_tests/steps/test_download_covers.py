@@ -1,3 +1,4 @@
+import io
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -5,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.bounded_http import HttpLimits
@@ -17,7 +19,7 @@ from harmony_pipelines.domain.covers import Found, Skip
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines_tests.audio_files import sample
-from harmony_pipelines_tests.small_library import SmallLibrary, flat, picture
+from harmony_pipelines_tests.small_library import GOOD, SmallLibrary, flat, picture
 
 MBID = "5d1c2f7e-0b7a-4c55-9a1e-6f2b8c0d4e11"
 OTHER_MBID = "00000000-0b7a-4c55-9a1e-6f2b8c0d4e11"
@@ -72,17 +74,45 @@ def test_what_the_archive_has_not_falls_through_to_the_next(
     ]
 
 
-def test_the_archive_is_asked_once_a_second_one_request_after_the_other(
+def test_the_archive_is_asked_once_a_second_redirects_and_retries_included(
     library: SmallLibrary, served: SpotifyServer
 ) -> None:
     for number in range(3):
         mbid = MBID[:-1] + str(number)
         served.catalogue.archive_covers[mbid] = served.catalogue.add_picture(picture(mbid))
         library.album("tone.flac", mb_albumid=mbid)
+    library.http_limits = replace(GOOD, deadline_seconds=10)
+    served.faults.add("coverart", faults.server_error(500), times=1)
     found = library.find(library.plan())
     assert all(result.cover for result in found.values())
-    at = [request.at for request in served.requests if request.family == "coverart"]
+    at = [request.at for request in served.requests]
+    assert len(at) == 10  # three for each, and one that failed
     assert all(later - earlier >= 0.99 for earlier, later in pairwise(at))
+
+
+def test_a_picture_that_is_not_named_by_the_release_asked_for_is_not_its_cover(
+    library: SmallLibrary, served: SpotifyServer
+) -> None:
+    library.http_limits = replace(GOOD, deadline_seconds=10)
+    library.album("tone.flac", mb_albumid=MBID)
+    served.catalogue.archive_covers[OTHER_MBID] = served.catalogue.add_picture(picture())
+    elsewhere = f"{served.url}/archive/1/items/mbid-{OTHER_MBID}/front.jpg"
+    served.faults.add("coverart", faults.always(Answer(307, headers={"Location": elsewhere})))
+    found = search(library)
+    assert found.cover is None
+    assert found.problem
+    assert found.problem.error.reason is Reason.BAD_ANSWER
+
+
+def test_a_release_group_may_be_answered_by_one_of_its_releases(
+    library: SmallLibrary, served: SpotifyServer
+) -> None:
+    library.http_limits = replace(GOOD, deadline_seconds=10)
+    library.album("tone.flac", mb_releasegroupid=MBID)
+    served.catalogue.archive_covers[OTHER_MBID] = served.catalogue.add_picture(picture())
+    elsewhere = f"{served.url}/archive/1/items/mbid-{OTHER_MBID}/front.jpg"
+    served.faults.add("coverart", faults.always(Answer(307, headers={"Location": elsewhere})))
+    assert search(library).cover
 
 
 _FAULTS = {
@@ -188,6 +218,17 @@ def test_webp_becomes_what_every_container_takes(
     cover = search(library).cover
     assert cover
     assert cover.mime == f"image/{mime}"
+
+
+def test_a_progressive_jpeg_in_cmyk_is_embedded_as_it_is(library: SmallLibrary) -> None:
+    written = io.BytesIO()
+    Image.new("CMYK", (300, 300), "red").save(written, "JPEG", progressive=True)
+    art = library.folder / "cover.jpg"
+    art.write_bytes(written.getvalue())
+    library.album("tone.flac", artpath=str(art))
+    cover = search(library).cover
+    assert cover
+    assert library.stores.covers.get(cover.sha256) == written.getvalue()
 
 
 def test_a_failed_source_is_tried_again_after_growing_gaps_and_forgiven_when_it_works(
