@@ -41,7 +41,7 @@ check: setup
 	@$(BIN)/python -m dagster definitions validate -w workspace.yaml
 
 dev: setup
-	@$(BIN)/python -m harmony_pipelines.dev $(if $(DEMO),--demo)
+	@$(BIN)/python -m harmony_pipelines.dev $(if $(DEMO),--demo) $(if $(READ_ONLY),--read-only)
 
 format: setup
 	@$(BIN)/python -m ruff format .

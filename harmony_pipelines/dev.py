@@ -1,14 +1,18 @@
 """`make dev`: Dagster's UI and daemon on the user's own settings, or on the demo's."""
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
-import subprocess
+import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from dotenv import load_dotenv
 
@@ -16,43 +20,65 @@ from harmony_pipelines.demo.__main__ import demo_server
 from harmony_pipelines.demo.home import DAGSTER_YAML, FOLDER, DemoHome
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.settings import Settings, load_settings
+from harmony_pipelines.web.listening import is_for_others, listen
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 PROJECT = DAGSTER_YAML.parent
 
 _EXIT_USAGE = 2
-_POLL_SECONDS = 0.2
+_OWNER_ONLY = 0o077
+_NO_LOGIN = """\
+!!! The UI has NO LOGIN, and HARMONY_UI_HOST {host} lets other machines reach it: whoever can
+!!! may start and stop runs and read every log. Put a proxy with a login in front of it, or use
+!!! 127.0.0.1. Names it is called by, other than {host}, go into HARMONY_UI_ALLOWED_HOSTS."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Whose settings, in which folder, and whether the UI may only show."""
+
+    environment: Mapping[str, str]
+    folder: Path
+    read_only: bool
 
 
 def main() -> int:
-    """Say what is set up and what is missing, then run `dagster dev` until it is stopped."""
+    """Say what is set up and what is missing, then run Dagster until told to stop."""
     parser = argparse.ArgumentParser(prog="make dev", description=__doc__)
     parser.add_argument("--demo", action="store_true", help="the demo's Spotify and library")
-    if not parser.parse_args().demo:
+    parser.add_argument(
+        "--demo-folder", type=Path, default=PROJECT / FOLDER, help="where the demo lives"
+    )
+    parser.add_argument("--read-only", action="store_true", help="a UI that starts nothing")
+    given = parser.parse_args()
+    os.umask(_OWNER_ONLY)
+    if not given.demo:
         try:
             load_dotenv(PROJECT / ".env")
         except ValueError as error:  # not UTF-8, or a NUL in a value
             return _refused(ErrorCode.VALIDATION_ERROR, f"{PROJECT / '.env'} is no text: {error}.")
-        return _serve(os.environ, PROJECT)
-    home = DemoHome(PROJECT / FOLDER)
+        return _serve(_Start(os.environ, PROJECT, given.read_only))
+    home = DemoHome(given.demo_folder.resolve())
     with demo_server(home) as server:
         print(f"The demo's Spotify listens on {server.url}.")
-        return _serve(home.environment(server), home.folder)
+        return _serve(_Start(home.environment(server), home.folder, given.read_only))
 
 
-def _serve(environment: Mapping[str, str], folder: Path) -> int:
+def _serve(start: _Start) -> int:
     try:
-        settings = load_settings(environment)
+        settings = load_settings(start.environment)
         settings.prepare_home()
-        _prepare_dagster_home(settings.dagster_home)
+        with _held(settings.dagster_home) as lock:
+            sockets = listen(settings.ui_host, settings.ui_port)
+            noticed = _prepare_dagster_home(settings.dagster_home)
+            for line in (*settings.warnings, *_missing(settings), *noticed):
+                print(f"Note: {line}")
+            _run(start, settings, lock, sockets)
     except HarmonyError as error:
         return _refused(error.code, error.message)
-    for line in (*settings.warnings, *_missing(settings)):
-        print(f"Note: {line}")
-    print(f"The UI: http://{settings.ui_host}:{settings.ui_port} (Ctrl-C stops it)", flush=True)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "harmony_pipelines.definitions"]
-    command += ["--working-directory", str(folder), "--log-level", "warning"]
-    command += ["-h", settings.ui_host, "-p", str(settings.ui_port)]
-    return _run(command, {**environment, "DAGSTER_HOME": str(settings.dagster_home)}, folder)
+    return 0
 
 
 def _refused(code: ErrorCode, message: str) -> int:
@@ -60,17 +86,12 @@ def _refused(code: ErrorCode, message: str) -> int:
     return _EXIT_USAGE
 
 
-def _prepare_dagster_home(home: Path) -> None:
-    """Give Dagster a home with our limits in it; what the user wrote there stays.
-
-    Its tables are made here, by one process: several that meet an empty home fail each other.
-    """
-    import dagster as dg
-
+@contextlib.contextmanager
+def _held(home: Path) -> Iterator[IO[str]]:
+    """Hold DAGSTER_HOME alone: two daemons on it would start everything twice."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (home / DAGSTER_YAML.name).exists():
-            shutil.copy(DAGSTER_YAML, home)
+        lock = (home / "make-dev.lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise HarmonyError(
             ErrorCode.VALIDATION_ERROR,
@@ -79,10 +100,80 @@ def _prepare_dagster_home(home: Path) -> None:
             "may write to, or leave it unset.",
             path=str(home),
         ) from error
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        instance.get_run_records(limit=1)
-        instance.get_dynamic_partitions("artists")
-        instance.all_instigator_state()
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            raise HarmonyError(
+                ErrorCode.CONFLICT,
+                Reason.LOCKED,
+                f"Another `make dev` (process {lock.read().strip()}) uses DAGSTER_HOME {home}. "
+                "Stop that one, or give this one a HARMONY_HOME of its own.",
+                path=str(home),
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield lock
+
+
+def _prepare_dagster_home(home: Path) -> list[str]:
+    """Give Dagster a home with our limits in it; say what is weak or stopped there.
+
+    What the user wrote there stays. Its tables are made here, by one process: several that meet
+    an empty home fail each other.
+    """
+    import dagster as dg
+    import yaml
+
+    from harmony_pipelines.definitions import defs
+
+    file = home / DAGSTER_YAML.name
+    try:
+        if not file.exists():
+            shutil.copyfile(DAGSTER_YAML, file)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_run_records(limit=1)
+            instance.get_dynamic_partitions("artists")
+            return [*_weak_limits(instance, file), *_stopped(instance, defs)]
+    except (OSError, dg.DagsterError, yaml.YAMLError) as error:
+        raise HarmonyError(
+            ErrorCode.VALIDATION_ERROR,
+            Reason.SETTING,
+            f"Dagster cannot use {file}: {error}. {DAGSTER_YAML} is one that works.",
+            path=str(file),
+        ) from error
+
+
+def _weak_limits(instance: "dg.DagsterInstance", file: Path) -> list[str]:
+    """What a `dagster.yaml` that is not ours leaves out of the limits of a run."""
+    import dagster as dg
+
+    weak: list[str] = []
+    if not instance.run_monitoring_enabled:
+        weak.append("run_monitoring")
+    if type(instance.run_launcher) is dg.DefaultRunLauncher:
+        weak.append("run_launcher")
+    return [
+        f"{file} has no {name} that ends a run which hangs: take it over from {DAGSTER_YAML}."
+        for name in weak
+    ]
+
+
+def _stopped(instance: "dg.DagsterInstance", defs: "dg.Definitions") -> list[str]:
+    """Which schedules and sensors wait to be switched on."""
+    by_user = {state.name: state.status.value for state in instance.all_instigator_state()}
+    both = (*(defs.schedules or ()), *(defs.sensors or ()))
+    stopped = [each.name for each in both if _status(each, by_user) == "STOPPED"]
+    if not stopped:
+        return []
+    return [f"Stopped: {', '.join(stopped)}. Switch on what you want in the UI, under Automation."]
+
+
+def _status(each: Any, by_user: Mapping[str, str]) -> str:
+    said = by_user.get(each.name, "DECLARED_IN_CODE")
+    return each.default_status.value if said == "DECLARED_IN_CODE" else said
 
 
 def _missing(settings: Settings) -> list[str]:
@@ -101,18 +192,24 @@ def _missing(settings: Settings) -> list[str]:
     return said
 
 
-def _run(command: list[str], environment: Mapping[str, str], folder: Path) -> int:
-    """Run until it ends or is told to; Ctrl-C and SIGTERM end it, also in the background."""
+def _run(start: _Start, settings: Settings, lock: IO[str], sockets: list[socket.socket]) -> None:
+    """Run until told to stop; Ctrl-C, SIGTERM and SIGHUP end it, also in the background."""
+    from harmony_pipelines.dev_services import Surroundings, run_services
+
     told = threading.Event()
-    # Before the child begins: one that inherits an ignored SIGINT would ignore SIGTERM too.
+    # Before any child begins: one that inherits an ignored SIGINT would ignore SIGTERM too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: told.set())
-    child = subprocess.Popen(command, env=dict(environment), cwd=folder, start_new_session=True)
-    while child.poll() is None:
-        if told.wait(_POLL_SECONDS):
-            told.clear()
-            child.send_signal(signal.SIGINT)
-    return 0 if child.returncode == -signal.SIGINT else child.returncode
+    if is_for_others(sockets):
+        print(_NO_LOGIN.format(host=settings.ui_host))
+    only = "; it only shows, nothing can be started in it" if start.read_only else ""
+    print(f"The UI: http://{settings.ui_host}:{settings.ui_port} (Ctrl-C stops it){only}")
+    leash, _ = os.pipe()
+    around = Surroundings(
+        start.environment, start.folder, settings.dagster_home, lock.fileno(), leash
+    )
+    web = ["harmony_pipelines.web.server", *(["--read-only"] if start.read_only else [])]
+    run_services(around, web, [each.fileno() for each in sockets], told)
 
 
 if __name__ == "__main__":

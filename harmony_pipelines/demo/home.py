@@ -74,7 +74,7 @@ class DemoHome:
         home = self.database.parent
         for folder in (home, self.dagster_home):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copy(DAGSTER_YAML, self.dagster_home / "dagster.yaml")
+        shutil.copyfile(DAGSTER_YAML, self.dagster_home / "dagster.yaml")
         (home / "watchlist.yaml").write_text(_WATCHLIST, encoding="utf-8")
 
     def environment(self, server: SpotifyServer) -> Mapping[str, str]:

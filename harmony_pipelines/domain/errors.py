@@ -27,6 +27,7 @@ class Reason(StrEnum):
     WATCHLIST = "watchlist"
     DECISIONS = "decisions"
     RUN_CONFIG = "run_config"
+    CHANGE_BY_GET = "change_by_get"
     INVALID_ID = "invalid_id"
     VARIOUS_ARTISTS = "various_artists"
     AMBIGUOUS_NAME = "ambiguous_name"
@@ -67,6 +68,7 @@ class Reason(StrEnum):
     BROKEN_TAG = "broken_tag"
     # BLOCKED_HOST
     HOST_NOT_ALLOWED = "host_not_allowed"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     ADDRESS_NOT_PUBLIC = "address_not_public"
     URL_NOT_ALLOWED = "url_not_allowed"
     # CONFLICT

@@ -1,0 +1,127 @@
+"""A real `make dev` and what a browser or another program asks it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LOCATION = "harmony_pipelines.definitions"
+LAUNCH = """
+mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+"""
+_USERS_OWN = ("HARMONY_", "SPOTIPY_", "DAGSTER_", "BEETS")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def nobodys_environment() -> dict[str, str]:
+    """The environment of a user who has set nothing."""
+    return {name: v for name, v in os.environ.items() if not name.startswith(_USERS_OWN)}
+
+
+def wait_until(condition: Callable[[], Any], seconds: float) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.25)
+    raise AssertionError("it did not come in time")
+
+
+@dataclass(frozen=True)
+class Dev:
+    """One `make dev` and the address of its UI."""
+
+    process: subprocess.Popen[str]
+    port: int
+    location: str = LOCATION
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"{self.address}/graphql", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def is_loaded(self) -> bool:
+        query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+        with contextlib.suppress(OSError):
+            return bool(self.ask(query)["repositoriesOrError"].get("nodes"))
+        return False
+
+    def launch(self, job: str) -> str:
+        selector = {
+            "repositoryLocationName": self.location,
+            "repositoryName": "__repository__",
+            "jobName": job,
+        }
+        answer = self.ask(LAUNCH, p={"selector": selector, "runConfigData": {}})["launchRun"]
+        return answer["run"]["runId"]
+
+    def runs(self) -> dict[str, str]:
+        """The status of every run."""
+        answer = self.ask("{ runsOrError { ... on Runs { results { runId status } } } }")
+        return {run["runId"]: run["status"] for run in answer["runsOrError"]["results"]}
+
+    def processes(self) -> dict[int, str]:
+        """It and all that descends from it, with their command lines."""
+        listed = subprocess.run(
+            ["ps", "-ewwo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        )
+        found = {self.process.pid: ""}
+        for line in sorted(listed.stdout.splitlines(), key=lambda line: int(line.split()[0])):
+            pid, parent, state, *words = line.split()
+            if int(parent) in found and not state.startswith("Z"):
+                found[int(pid)] = " ".join(words)
+        return found
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
+        """Stop it; what it printed."""
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=60)[0]
+
+
+def begin_dev(environment: Mapping[str, str], *options: str) -> Dev:
+    """Start it as a script does in the background: with SIGINT ignored."""
+    port = free_port()
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+    command += [sys.executable, "-m", "harmony_pipelines.dev", *options]
+    process = subprocess.Popen(
+        command,
+        env={**environment, "HARMONY_UI_PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return Dev(process, port)
+
+
+@contextlib.contextmanager
+def dev(environment: Mapping[str, str], *options: str) -> Iterator[Dev]:
+    """A `make dev` whose definitions are loaded."""
+    begun = begin_dev(environment, *options)
+    try:
+        wait_until(begun.is_loaded, 120)
+        yield begun
+    finally:
+        if begun.process.poll() is None:
+            begun.stop()
