@@ -4,6 +4,7 @@ import dagster as dg
 
 from harmony_pipelines import checks
 from harmony_pipelines.assets import artwork, beets, reports, spotify
+from harmony_pipelines.executor import deadline_executor
 from harmony_pipelines.jobs import embed_artwork, refresh_catalogue, restore_artwork
 from harmony_pipelines.resources import (
     BeetsResource,
@@ -22,5 +23,5 @@ defs = dg.Definitions(
         "beets": BeetsResource(),
         "catalogue": CatalogueResource(),
     },
-    executor=dg.in_process_executor,
+    executor=deadline_executor,
 )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,12 @@ from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.settings import Settings
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
+WORKER_TAG = "harmony/worker"
+"""The identity of the process in which a run is at work."""
+
+_LAST_WORDS_SHARE, _LAST_WORDS_SECONDS = 0.1, 5.0
+"""How much before its limit a run ends itself, so that nothing has to end it."""
+
 _RUNNING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING)
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
@@ -18,16 +25,30 @@ Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
 def run_limit(context: Context, settings: Settings) -> int:
     """The seconds that the run may take: the smaller of its tag and HARMONY_RUN_MAX_SECONDS."""
-    tag = context.run.tags.get(MAX_RUNTIME_TAG, "")
-    return min(settings.run_max_seconds, int(tag)) if tag.isdigit() else settings.run_max_seconds
+    return effective_limit(context.run.tags, settings.run_max_seconds)
+
+
+def effective_limit(tags: Mapping[str, str], most: int) -> int:
+    """The smaller of the limit in a run's tags and the most that any run may take, in seconds."""
+    with suppress(ValueError):
+        tagged = int(float(tags.get(MAX_RUNTIME_TAG, "")))
+        return min(most, tagged) if tagged > 0 else most
+    return most
+
+
+def seconds_left(instance: dg.DagsterInstance, run_id: str, limit: float) -> float:
+    """What is left of a run's limit, counted from its start."""
+    record = instance.get_run_record_by_id(run_id)
+    started = record.start_time if record and record.start_time else time.time()
+    return limit - max(0.0, time.time() - started)
 
 
 def run_deadline(context: Context, settings: Settings, share: float = 1.0) -> Deadline:
     """The deadline of the run, counted from its start, or of the first `share` of its time."""
-    limit = share * run_limit(context, settings)
-    record = context.instance.get_run_record_by_id(context.run.run_id)
-    started = record.start_time if record and record.start_time else time.time()
-    return Deadline.after(limit - max(0.0, time.time() - started), f"the run ({limit:.0f} s)")
+    whole = run_limit(context, settings)
+    limit = share * (whole - min(_LAST_WORDS_SECONDS, _LAST_WORDS_SHARE * whole))
+    left = seconds_left(context.instance, context.run.run_id, limit)
+    return Deadline.after(left, f"the run ({whole:.0f} s)")
 
 
 def still_running(context: Context) -> Callable[[], None]:

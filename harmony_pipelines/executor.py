@@ -1,0 +1,179 @@
+"""The executor of every job and asset: in this process or in several, and never past its limit.
+
+It holds for every way of starting a run, which Dagster's own run monitoring does not: that needs a
+daemon, reaches no run on the command line, and ends no worker that will not end.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from harmony_pipelines.clients.processes import MARK, identity
+from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.launcher import LocalRunLauncher
+from harmony_pipelines.runs import (
+    MAX_RUNTIME_TAG,
+    WORKER_TAG,
+    effective_limit,
+    seconds_left,
+)
+from harmony_pipelines.settings import load_settings
+from harmony_pipelines.watchdog import DONE, Orders, encoded
+
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan
+
+_DEFAULT_LIMIT = 3600
+_LAST_SECONDS = 2.0
+_DOGS: list[subprocess.Popen[bytes]] = []
+"""Watchdogs that had to act: they outlive their run by moments."""
+
+_NO_FENCE = (
+    "This DAGSTER_HOME's dagster.yaml lacks {lacks}. The run is ended at its limit all the same, "
+    "but one that dies or stays queued is noticed late or never. Copy these parts from the "
+    "project's dagster.yaml, or start with `make dev`."
+)
+
+
+@dg.executor(
+    name="deadline_executor",
+    config_schema=dg.Field(
+        dg.Selector(
+            {
+                "in_process": dg.in_process_executor.config_schema.as_field(),
+                "multiprocess": dg.multiprocess_executor.config_schema.as_field(),
+            }
+        ),
+        default_value={"in_process": {}},
+        description="Where the steps run: in the run's own process, or each in one of its own.",
+    ),
+)
+def deadline_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
+    """All steps in the run's process, or `multiprocess` in one each, ended at the run's limit."""
+    kind, config = next(iter(init_context.executor_config.items()))
+    chosen = {
+        "in_process": dg.in_process_executor,
+        "multiprocess": dg.multiprocess_executor,
+    }[kind]
+    create = chosen.executor_creation_fn
+    assert create is not None
+    return DeadlineExecutor(create(_with_config(init_context, config)))
+
+
+class DeadlineExecutor(dg.Executor):
+    """Another executor, with a watchdog process beside it."""
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self._inner = inner
+
+    @property
+    def retries(self) -> Any:
+        """The inner executor's."""
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self) -> Any:
+        """The inner executor's."""
+        return self._inner.step_dependency_config
+
+    def execute(
+        self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
+    ) -> "Iterator[dg.DagsterEvent]":
+        """Run the steps; the watchdog ends the process if they take longer than the limit."""
+        run, instance = plan_context.dagster_run, plan_context.instance
+        limit = _limit(run, instance)
+        tags = {MAX_RUNTIME_TAG: str(limit), WORKER_TAG: identity()}
+        instance.add_run_tags(run.run_id, tags)
+        _say_what_the_home_lacks(plan_context)
+        orders = Orders(
+            run_id=run.run_id,
+            worker=tags[WORKER_TAG],
+            limit_s=limit,
+            left_s=seconds_left(instance, run.run_id, limit),
+            instance=_reference(instance),
+        )
+        with _watched(orders):
+            yield from self._inner.execute(plan_context, execution_plan)
+
+
+def _with_config(init_context: dg.InitExecutorContext, config: Any) -> dg.InitExecutorContext:
+    return init_context._replace(executor_config=config)
+
+
+def _limit(run: dg.DagsterRun, instance: dg.DagsterInstance) -> int:
+    """The run's limit, also where the settings are wrong, which is for the run itself to say."""
+    try:
+        most = load_settings().run_max_seconds
+    except HarmonyError:
+        most = _DEFAULT_LIMIT
+    return effective_limit(run.tags, most)
+
+
+def _reference(instance: dg.DagsterInstance) -> str | None:
+    from dagster._serdes import serialize_value  # no public way to hand an instance on
+
+    return None if instance.is_ephemeral else serialize_value(instance.get_ref())
+
+
+def _say_what_the_home_lacks(plan_context: "PlanOrchestrationContext") -> None:
+    instance = plan_context.instance
+    if instance.is_ephemeral:
+        return
+    wanted = {
+        "run_monitoring": instance.run_monitoring_enabled,
+        "our run_launcher": isinstance(instance.run_launcher, LocalRunLauncher),
+    }
+    lacks = " and ".join(name for name, is_there in wanted.items() if not is_there)
+    if lacks:
+        plan_context.log.warning(_NO_FENCE.format(lacks=lacks))
+
+
+@contextmanager
+def _watched(orders: Orders) -> Iterator[None]:
+    """Have a watchdog beside this process; what the run starts in here carries the run's mark."""
+    dog, until = _begin(orders), time.monotonic() + orders.left_s
+    before = os.environ.get(MARK)
+    os.environ[MARK] = orders.run_id
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(MARK, None)
+        else:
+            os.environ[MARK] = before
+        _dismiss(dog, until)
+
+
+def _begin(orders: Orders) -> subprocess.Popen[bytes]:
+    package = Path(__file__).parent
+    paths = [str(package.parent), os.environ.get("PYTHONPATH", "")]
+    dog = subprocess.Popen(
+        [sys.executable, "-m", f"{package.name}.watchdog"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C at the terminal is not for it
+    )
+    assert dog.stdin is not None
+    dog.stdin.write(encoded(orders))
+    dog.stdin.flush()
+    return dog
+
+
+def _dismiss(dog: subprocess.Popen[bytes], until: float) -> None:
+    assert dog.stdin is not None
+    with suppress(OSError):
+        dog.stdin.write(DONE)
+        dog.stdin.close()
+    try:
+        dog.wait(_LAST_SECONDS if time.monotonic() < until else 0)
+    except subprocess.TimeoutExpired:  # it is about to end this process
+        _DOGS.append(dog)

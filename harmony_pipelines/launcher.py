@@ -1,0 +1,75 @@
+"""A run launcher for one machine: it ends a run, and sees that one is dead, by its process.
+
+Dagster's own ends runs through the code server, which a worker that is frozen makes refuse every
+run after it, and reaches no run that was started on the command line.
+"""
+
+import sys
+from typing import TYPE_CHECKING
+
+from dagster import DagsterRun, DagsterRunStatus, DefaultRunLauncher
+
+from harmony_pipelines.runs import WORKER_TAG, effective_limit, seconds_left
+from harmony_pipelines.watchdog import in_steps, past_limit, steps_at_work
+
+if TYPE_CHECKING:
+    from dagster._core.launcher.base import CheckRunHealthResult
+
+GRACE_SECONDS = 3.0
+"""How long a run is given to end by itself once it is cancelled."""
+
+_NO_LIMIT = sys.maxsize
+
+
+class LocalRunLauncher(DefaultRunLauncher):
+    """Launches as Dagster does by default; terminates and checks by the process's identity."""
+
+    def terminate(self, run_id: str) -> bool:
+        """End the run: asked as Ctrl-C asks, then by force with all that it started."""
+        from harmony_pipelines.clients import processes
+
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        name = run.tags.get(WORKER_TAG, "")
+        if not processes.is_of_this_machine(name):
+            return super().terminate(run_id)
+        self._instance.report_run_canceling(run)
+        worker = processes.find(name)
+        ended = worker is not None and processes.interrupt(worker, GRACE_SECONDS)
+        self._say_how_it_ended(run_id)  # before the kill: who sees a dead worker calls it failed
+        if not ended:
+            left = processes.family(worker, run_id)
+            processes.kill([*left, worker] if worker else left)
+        return True
+
+    def _say_how_it_ended(self, run_id: str) -> None:
+        """What the worker would have said had it ended by itself."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.status is not DagsterRunStatus.CANCELING:
+            return
+        limit = effective_limit(run.tags, _NO_LIMIT)
+        if seconds_left(self._instance, run_id, limit) > 0:
+            self._instance.report_run_canceled(run)
+            return
+        where = in_steps(steps_at_work(self._instance, run_id))  # run monitoring ends it, no user
+        self._instance.report_run_failed(run, past_limit(limit, where))
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Run monitoring asks us."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> "CheckRunHealthResult":
+        """Whether the run's process lives; one that runs elsewhere is not ours to judge."""
+        from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+
+        from harmony_pipelines.clients import processes
+
+        name = run.tags.get(WORKER_TAG, "")
+        if not processes.is_of_this_machine(name) or processes.find(name):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        pid = name.split(":")[-2]
+        return CheckRunHealthResult(
+            WorkerStatus.FAILED, f"its process, pid {pid}, died; the next run does the rest"
+        )
