@@ -5,7 +5,12 @@ import dagster as dg
 from harmony_pipelines import checks
 from harmony_pipelines.assets import artwork, beets, reports, spotify
 from harmony_pipelines.executor import deadline_executor
-from harmony_pipelines.jobs import embed_artwork, refresh_catalogue, restore_artwork
+from harmony_pipelines.jobs import (
+    apply_retention,
+    embed_artwork,
+    refresh_catalogue,
+    restore_artwork,
+)
 from harmony_pipelines.resources import (
     BeetsResource,
     BoundedHttpResource,
@@ -16,7 +21,7 @@ from harmony_pipelines.resources import (
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([spotify, beets, reports, artwork]),
     asset_checks=dg.load_asset_checks_from_modules([checks]),
-    jobs=[refresh_catalogue, embed_artwork, restore_artwork],
+    jobs=[refresh_catalogue, embed_artwork, restore_artwork, apply_retention],
     resources={
         "spotify": SpotifyResource(),
         "http": BoundedHttpResource(),

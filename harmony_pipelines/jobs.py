@@ -11,12 +11,13 @@ from harmony_pipelines.ops.catalogue import (
 from harmony_pipelines.ops.covers import embedded_artwork
 from harmony_pipelines.ops.library import list_missing, match_library, snapshot_library
 from harmony_pipelines.ops.restore import restore_covers
-from harmony_pipelines.runs import MAX_RUNTIME_TAG
+from harmony_pipelines.ops.retention import forget_old_content, forget_old_runs
+from harmony_pipelines.runs import JOB_TAG, MAX_RUNTIME_TAG
 
 
 def within(job: str, *, minutes: int) -> dict[str, str]:
     """The tags of a job: its name for the queue's limit of one at a time, and its time limit."""
-    return {"harmony/job": job, MAX_RUNTIME_TAG: str(minutes * 60)}
+    return {JOB_TAG: job, MAX_RUNTIME_TAG: str(minutes * 60)}
 
 
 @dg.job(
@@ -49,3 +50,14 @@ def embed_artwork() -> None:
 def restore_artwork() -> None:
     """Our covers out of files, their own back in."""
     restore_covers()
+
+
+@dg.job(
+    description="Forgets Spotify content that was not refreshed within HARMONY_RETENTION_DAYS, as "
+    "Spotify's terms ask, and our runs older than HARMONY_RUN_HISTORY_DAYS. Ids that were seen, "
+    "decisions, the library and the undo store stay.",
+    tags=within("apply_retention", minutes=60),
+)
+def apply_retention() -> None:
+    """Old content, then old runs."""
+    forget_old_runs(forget_old_content())

@@ -11,6 +11,9 @@ from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.settings import Settings
 
+JOB_TAG = "harmony/job"
+"""The name of the job, by which the queue lets one at a time run."""
+
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 WORKER_TAG = "harmony/worker"
 """The identity of the process in which a run is at work."""

@@ -517,8 +517,6 @@ _TO_COME = (
     "notify_urls",
     "refresh_cron",
     "retention_cron",
-    "retention_days",
-    "run_history_days",
     "spotify_isrc_daily_requests",
     "timezone",
 )

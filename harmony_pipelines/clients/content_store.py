@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from harmony_pipelines.clients.file_errors import shown, speaking_of
@@ -68,6 +69,17 @@ class ContentStore:
                         removed += 1
                 except FileNotFoundError:
                     continue  # its writer finished, or another sweep was faster
+        return removed
+
+    def forget(self, before: float) -> int:
+        """Remove the files last written before a moment (seconds since 1970); how many."""
+        removed = 0
+        with speaking_of(self._folder):
+            for path in self._folder.glob("??/*"):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        path.unlink()
+                        removed += 1
         return removed
 
     def _path(self, sha256: str) -> Path:

@@ -25,6 +25,9 @@ from harmony_pipelines.settings import Settings
 from harmony_pipelines.steps.search_albums import searched_albums
 
 _FRONT = [column.name for column in tables.beets_tracks.columns if "front" in column.name]
+_NAMED = tables.spotify_albums.c.name.is_not(None)
+"""What retention blanked is known no more."""
+
 _SAME_FILE = ("path", "size", "mtime")
 
 
@@ -60,7 +63,7 @@ def snapshot(
 def match(store: Catalogue, settings: Settings) -> list[Row]:
     """Bring `album_matches` up to date; returns its rows with the albums' names."""
     index = CatalogueIndex(
-        [*store.table(tables.spotify_albums), *searched_albums(store)],
+        [*store.table(tables.spotify_albums, _NAMED), *searched_albums(store)],
         store.table(tables.spotify_tracks),
         _names(store),
     )
@@ -82,7 +85,9 @@ def missing(store: Catalogue, settings: Settings) -> list[Row]:
     ids = [row["artist_id"] for row in watched]
     listings = Listings(
         artist_names=_names(store),
-        albums=store.table(tables.spotify_albums, tables.spotify_albums.c.artist_id.in_(ids)),
+        albums=store.table(
+            tables.spotify_albums, _NAMED, tables.spotify_albums.c.artist_id.in_(ids)
+        ),
         tracks=store.table(tables.spotify_tracks, tables.spotify_tracks.c.artist_id.in_(ids)),
     )
     library = Library(
@@ -105,7 +110,7 @@ def news(store: Catalogue, limit: int) -> list[Row]:
     table = tables.new_releases
     return store.rows(
         sa.select(table)
-        .where(table.c.hidden_reason.is_(None))
+        .where(table.c.hidden_reason.is_(None), table.c.name.is_not(None))
         .order_by(table.c.first_seen_at.desc(), table.c.release_date.desc(), table.c.album_id)
         .limit(limit)
     )
