@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.database import open_engine, reading, upsert, writing
+from harmony_pipelines.clients.schema import bring_up_to_date
 
 Row = dict[str, Any]
 
@@ -33,10 +33,9 @@ class Catalogue:
 
     @classmethod
     def open(cls, url: str, guard: Callable[[], None] = _always) -> "Catalogue":
-        """Open the database and make the tables that are not there; safe from many processes."""
+        """Open the database and bring its tables up to date; safe from many processes."""
         catalogue = cls(open_engine(url), guard)
-        with writing(catalogue.engine) as connection:
-            tables.metadata.create_all(connection)
+        bring_up_to_date(catalogue.engine)
         return catalogue
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """How we talk to the SQL database: what differs between SQLite and PostgreSQL is here."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,30 @@ def upsert(
         statement = statement.on_conflict_do_nothing(index_elements=keys)
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         connection.execute(statement, list(rows[start : start + _ROWS_PER_STATEMENT]))
+
+
+def back_up(engine: Engine, name: str) -> Path | None:
+    """Copy an SQLite database, as last committed, to `<its name>.<name>` beside it.
+
+    Also while another connection writes. None where the database is no file: a server has
+    backups of its own.
+    """
+    if engine.url.get_backend_name() != "sqlite" or not engine.url.database:
+        return None
+    source = Path(engine.url.database)
+    target = source.with_name(f"{source.name}.{name}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        temporary.touch(mode=0o600)
+        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(temporary)) as new:
+            old.backup(new)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except (OSError, sqlite3.Error) as error:
+        temporary.unlink(missing_ok=True)
+        raise _harmony_error(str(error), engine.url) from error
+    return target
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import NoReturn
 import sqlalchemy as sa
 
 from harmony_pipelines.clients.database import reading, upsert, writing
+from harmony_pipelines.clients.tables import spotify_calls, spotify_state
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -29,24 +30,6 @@ LONGEST_PAUSE = 60.0
 
 _LOWERED_TO = 0.8
 _GROWTH_A_DAY = 1.05
-
-metadata = sa.MetaData()
-
-_calls = sa.Table(
-    "spotify_calls",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("family", sa.Text, nullable=False),
-    sa.Column("called_at", sa.Double, nullable=False),
-    sa.Index("spotify_calls_by_family", "family", "called_at"),
-)
-
-_state = sa.Table(
-    "spotify_state",
-    metadata,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
 
 _NEXT_SLOT = "next_slot"
 _COOLDOWN_UNTIL = "cooldown_until"
@@ -85,8 +68,7 @@ class Quota:
         self._sleep = sleep
         self._booked = 0
         with writing(engine) as connection:
-            metadata.create_all(connection)
-            upsert(connection, _state, [{"key": _NEXT_SLOT, "value": "0"}], update=())
+            upsert(connection, spotify_state, [{"key": _NEXT_SLOT, "value": "0"}], update=())
 
     def acquire(
         self,
@@ -174,8 +156,10 @@ class Quota:
                 return slot - now
             _remember(connection, _NEXT_SLOT, repr(now + gap))
             if family != TOKEN:
-                connection.execute(sa.delete(_calls).where(_calls.c.called_at <= now - DAY))
-                connection.execute(sa.insert(_calls).values(family=family, called_at=now))
+                connection.execute(
+                    sa.delete(spotify_calls).where(spotify_calls.c.called_at <= now - DAY)
+                )
+                connection.execute(sa.insert(spotify_calls).values(family=family, called_at=now))
                 self._booked += 1  # under the database's write lock, as all of this
         return 0.0
 
@@ -215,9 +199,9 @@ class Quota:
     def _until_free(self, connection: sa.Connection, family: str, over: int) -> float:
         now = self.clock()
         frees = connection.execute(
-            sa.select(_calls.c.called_at)
+            sa.select(spotify_calls.c.called_at)
             .where(*_of_the_day(family, now))
-            .order_by(_calls.c.called_at)
+            .order_by(spotify_calls.c.called_at)
             .offset(over)
             .limit(1)
         ).scalar()
@@ -257,8 +241,8 @@ def _refuse_cooldown(connection: sa.Connection, left: float, until: float) -> No
 
 def _of_the_day(family: str, now: float) -> tuple[sa.ColumnElement[bool], ...]:
     """The family's calls of the last day, without those of a clock since set back."""
-    called_at = _calls.c.called_at
-    return (_calls.c.family == family, called_at > now - DAY, called_at <= now + DAY)
+    called_at = spotify_calls.c.called_at
+    return (spotify_calls.c.family == family, called_at > now - DAY, called_at <= now + DAY)
 
 
 def _lock(connection: sa.Connection) -> float:
@@ -266,16 +250,20 @@ def _lock(connection: sa.Connection) -> float:
 
     SQLite's write lock does it already; elsewhere the row's lock does.
     """
-    query = sa.select(_state.c.value).where(_state.c.key == _NEXT_SLOT).with_for_update()
+    query = (
+        sa.select(spotify_state.c.value).where(spotify_state.c.key == _NEXT_SLOT).with_for_update()
+    )
     return float(connection.execute(query).scalar_one())
 
 
 def _recall(connection: sa.Connection, key: str) -> str | None:
-    return connection.execute(sa.select(_state.c.value).where(_state.c.key == key)).scalar()
+    return connection.execute(
+        sa.select(spotify_state.c.value).where(spotify_state.c.key == key)
+    ).scalar()
 
 
 def _remember(connection: sa.Connection, key: str, value: str) -> None:
-    upsert(connection, _state, [{"key": key, "value": value}])
+    upsert(connection, spotify_state, [{"key": key, "value": value}])
 
 
 def _lowered_key(family: str) -> str:

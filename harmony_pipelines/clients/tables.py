@@ -256,6 +256,40 @@ artwork_results = sa.Table(
 `sequence` grows with each commit: the order in which the pictures of a file came and went.
 """
 
+artwork_undo = sa.Table(
+    "artwork_undo",
+    metadata,
+    _text("run_id", key=True),
+    _text("path", key=True),
+    _number("beets_item_id"),
+    _number("size"),
+    _text("audio"),
+    _text("delta"),
+)
+"""How a change in `artwork_results` is undone to the last byte, also after the file was moved.
+
+`size` is the changed file's, `audio` the fingerprint of its sound, by which it is known again;
+`delta` is the SHA-256 of what leads back, which lies among the replaced pictures.
+"""
+
+cover_files = sa.Table(
+    "cover_files",
+    metadata,
+    _text("folder", key=True),
+    _number("beets_album_id"),
+    _text("path"),
+    _text("sha256"),
+    _text("code"),
+    _text("reason"),
+    _number("folder_changed"),
+    _text("run_id", null=False),
+)
+"""The cover files that we put beside tracks, and why we put none into a folder.
+
+A file at `path` whose SHA-256 is another is not ours. `folder_changed` is the folder's time of
+change in nanoseconds when we were done with it; null if we may not have ended.
+"""
+
 album_searches = sa.Table(
     "album_searches",
     metadata,
@@ -277,3 +311,21 @@ cover_failures = sa.Table(
     _text("next_attempt_at", null=False),
 )
 """Sources of covers that failed, and when each is worth another try."""
+
+spotify_calls = sa.Table(
+    "spotify_calls",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _text("family", null=False),
+    sa.Column("called_at", sa.Double, nullable=False),
+    sa.Index("spotify_calls_by_family", "family", "called_at"),
+)
+"""The calls to Spotify of the last day, by family; `called_at` in seconds since 1970."""
+
+spotify_state = sa.Table(
+    "spotify_state",
+    metadata,
+    _text("key", key=True),
+    _text("value", null=False),
+)
+"""What all processes know of Spotify: the pace, the cooldown, the budgets that were learned."""

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     HARD_LINK = "hard_link"
     RUN_OVER = "run_over"
     OTHER_PICTURE = "other_picture"
+    NOT_OURS = "not_ours"
+    SHARED_FOLDER = "shared_folder"
     # DEPENDENCY_ERROR
     SERVER_ERROR = "server_error"
     CONNECTION_FAILED = "connection_failed"
@@ -86,6 +88,7 @@ class Reason(StrEnum):
     REQUEST_REFUSED = "request_refused"
     TOO_MANY_REDIRECTS = "too_many_redirects"
     DATABASE = "database"
+    NEWER_DATABASE = "newer_database"
     LIBRARY_SCHEMA = "library_schema"
     LIBRARY_SHRANK = "library_shrank"
     UNREADABLE = "unreadable"
@@ -93,6 +96,8 @@ class Reason(StrEnum):
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"
     CROSS_DEVICE = "cross_device"
+    NO_LINKS = "no_links"
+    BEETS_UPDATE = "beets_update"
     IO_ERROR = "io_error"
     # INTERNAL_ERROR
     BUG = "bug"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from harmony_pipelines.clients.database import open_engine
 from harmony_pipelines.clients.quota import DAY, LONGEST_COOLDOWN, TOKEN, Quota, QuotaLimits
+from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -34,6 +35,7 @@ class Clock:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sa.Engine]:
     engine = open_engine(f"sqlite:///{tmp_path}/harmony.db")
+    bring_up_to_date(engine)
     yield engine
     engine.dispose()
 
@@ -212,11 +214,14 @@ def test_threads_together_keep_the_budget(database: sa.Engine) -> None:
 PROCESS = """
 import sys, time
 from harmony_pipelines.clients.database import open_engine
+from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import HarmonyError
 
-quota = Quota(open_engine(sys.argv[1]), QuotaLimits(per_second=20, daily_requests=24))
+engine = open_engine(sys.argv[1])
+bring_up_to_date(engine)
+quota = Quota(engine, QuotaLimits(per_second=20, daily_requests=24))
 try:
     while True:
         quota.acquire("albums", Deadline.after(60))

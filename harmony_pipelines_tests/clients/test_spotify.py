@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from harmony_pipelines.clients.database import open_engine
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
+from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.clients.spotify import (
     Look,
     SpotifyClient,
@@ -78,6 +79,7 @@ class Spotify:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sa.Engine]:
     engine = open_engine(f"sqlite:///{tmp_path}/harmony.db")
+    bring_up_to_date(engine)
     yield engine
     engine.dispose()
 

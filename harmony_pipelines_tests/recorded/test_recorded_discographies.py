@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.database import open_engine
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
+from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.clients.spotify import SpotifyClient, read_artist
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.clients.spotify_refusals import Question, Refusal, explain
@@ -40,6 +41,7 @@ def recorded(name: str) -> Any:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sa.Engine]:
     engine = open_engine(f"sqlite:///{tmp_path}/harmony.db")
+    bring_up_to_date(engine)
     yield engine
     engine.dispose()
 
@@ -94,7 +96,6 @@ def test_recorded_bodies_become_rows_that_the_catalogue_stores(database: sa.Engi
         tracks += track_rows("o", body)
     seen = {"first_seen_at": "now", "last_seen_at": "now"}
     with database.begin() as connection:
-        tables.metadata.create_all(connection)
         connection.execute(sa.insert(tables.spotify_albums), [row | seen for row in rows])
         connection.execute(sa.insert(tables.spotify_tracks), tracks)
     assert all(row["image_width"] in (640, None) for row in rows)
