@@ -23,6 +23,11 @@ ODD_FILE = (
 )
 """What reading a file's structure raises where the structure is not what it should be."""
 
+NO_SUCH_FEATURE = frozenset(
+    {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENOLCK}
+)
+"""What a file system answers that cannot do a thing at all, whichever file it is asked for."""
+
 _SAYINGS: dict[int, tuple[ErrorCode, Reason, str]] = {
     errno.ENOENT: (
         ErrorCode.NOT_FOUND,

@@ -14,20 +14,22 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from harmony_pipelines.clients.file_errors import file_error, shown, speaking_of
+from harmony_pipelines.clients.file_errors import NO_SUCH_FEATURE, file_error, shown, speaking_of
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
+_Found = TypeVar("_Found")
 _LITTER = re.compile(r"\.harmony-[0-9a-f]{12}(\.[^.]*)?")
+_ALBUM_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
 _SUFFIX_SIGNS = 16
 """As much of the name's ending as a copy keeps: a title with a dot in it may be one long ending."""
 _POLL_S = 0.1
-_NO_SUCH_FEATURE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENOLCK}
-_NOT_ALLOWED = {errno.EPERM, errno.EACCES, *_NO_SUCH_FEATURE}
+_NOT_ALLOWED = {errno.EPERM, errno.EACCES, *NO_SUCH_FEATURE}
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class WriteOptions:
 
 @dataclass(frozen=True)
 class Replaced:
-    """The file that was replaced (links followed), and what the file system could not keep of it.
+    """The file that was replaced (links followed), and what the file system could not do for it.
 
-    `not_kept` holds `mode`, `owner` and `attributes`: to be said once a run, not once a file.
+    `not_kept` holds `mode`, `owner`, `attributes` and `sync`: to be said once a run, not once a
+    file. `sync` is the folder's, without which a power failure may bring the old file back.
     """
 
     path: Path
@@ -57,15 +60,16 @@ class Replaced:
 def replace_file(
     path: Path,
     change: Callable[[Path], None],
-    verify: Callable[[Path, Path], None],
-    guard: Callable[[], None],
+    verify: Callable[[Path, Path], _Found],
+    guard: Callable[[_Found], None],
     options: WriteOptions,
 ) -> Replaced:
     """Let `change` work on a copy, `verify` compare old and new, and rename the copy over the file.
 
-    `guard` is called right before the rename and raises if the run is over. Any failure before the
-    rename leaves the file as it was and no copy behind; after it, only the sync of the folder can
-    fail, and the file is the new one.
+    `guard` is called right before the rename, with what `verify` found, and raises if the run is
+    over. Any failure before the
+    rename leaves the file as it was and no copy behind; after it nothing fails any more, and the
+    file is the new one.
     """
     try:
         target = _resolved(path, options.roots)
@@ -73,17 +77,16 @@ def replace_file(
         _check_may_be_replaced(target, before, options)
         with _copy_beside(target, before.st_size) as copy:
             change(copy)
-            verify(target, copy)
+            found = verify(target, copy)
             not_kept = _keep_metadata(target, before, copy)
             _sync(copy)
-            guard()
+            guard(found)
             if _stamp(target.stat()) != _stamp(before):
                 raise changed_meanwhile(target)
             copy.replace(target)
-        _sync_folder(target.parent)
     except OSError as error:
         raise file_error(path, error) from error
-    return Replaced(target, not_kept)
+    return Replaced(target, not_kept | _sync_folder(target.parent))
 
 
 def changed_meanwhile(target: Path) -> HarmonyError:
@@ -110,22 +113,56 @@ def sweep(folder: Path, *, now: float, older_than_s: float = 3600) -> list[Path]
     return removed
 
 
+def sweep_abandoned(locks_dir: Path) -> None:
+    """Sweep the folders of albums on which a run was killed: each left its lock, which names them.
+
+    A folder that is not there just now keeps its lock for a later run.
+    """
+    with speaking_of(locks_dir):
+        left = sorted(locks_dir.glob("*.lock"))
+    for lock in left:
+        if _ALBUM_LOCK.fullmatch(lock.name):
+            with contextlib.suppress(OSError, HarmonyError):
+                _sweep_what_it_names(lock)
+
+
+def _sweep_what_it_names(lock: Path) -> None:
+    handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if _take(handle) and _is_still(handle, lock):
+            for folder in filter(None, lock.read_bytes().split(b"\0")):
+                sweep(Path(os.fsdecode(folder)), now=time.time(), older_than_s=0)
+            lock.unlink()
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def album_lock(
-    locks_dir: Path, key: str, deadline: Deadline, *, wait_s: float = 10.0
+    locks_dir: Path,
+    key: str,
+    deadline: Deadline,
+    *,
+    folders: Iterable[Path] = (),
+    wait_s: float = 10.0,
 ) -> Iterator[None]:
     """Hold the album's kernel lock, which only its holder's end releases.
 
-    CONFLICT if another process or thread still has it after `wait_s`, or at the deadline.
+    It names the folders in which its holder may leave copies if killed. CONFLICT if another process
+    or thread still has it after `wait_s`, or at the deadline.
     """
     name = hashlib.sha256(key.encode()).hexdigest()[:32] + ".lock"
     with speaking_of(locks_dir):
         locks_dir.mkdir(parents=True, exist_ok=True)
     handle = _locked(locks_dir / name, key, time.monotonic() + deadline.limit(wait_s))
     try:
+        with speaking_of(locks_dir / name):
+            os.truncate(handle, 0)
+            os.write(handle, b"\0".join(os.fsencode(folder) for folder in folders))
         yield
     finally:
-        (locks_dir / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # one that stays is swept with the next run's first
+            (locks_dir / name).unlink()
         os.close(handle)
 
 
@@ -206,7 +243,7 @@ def _copy_beside(target: Path, size: int) -> Iterator[Path]:
     handle = -1
     try:
         handle = os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with _tolerated(_NO_SUCH_FEATURE):
+        with _tolerated(NO_SUCH_FEATURE):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.copyfile(target, copy)
         if copy.stat().st_size != size:
@@ -214,8 +251,10 @@ def _copy_beside(target: Path, size: int) -> Iterator[Path]:
         yield copy
     finally:
         if handle >= 0:
-            copy.unlink(missing_ok=True)
-            os.close(handle)
+            with contextlib.suppress(OSError):  # it is gone by rename, or swept by the next run
+                copy.unlink()
+            with contextlib.suppress(OSError):  # what was to reach the disk has been synced
+                os.close(handle)
 
 
 def _keep_metadata(target: Path, before: os.stat_result, copy: Path) -> frozenset[str]:
@@ -258,13 +297,17 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(folder: Path) -> None:
-    with _tolerated(_NOT_ALLOWED):  # some network file systems sync no folders
+def _sync_folder(folder: Path) -> frozenset[str]:
+    """Make the rename last; what could not be done, since the file is the new one all the same."""
+    try:
         _sync(folder)
+    except OSError:
+        return frozenset({"sync"})
+    return frozenset()
 
 
 @contextlib.contextmanager
-def _tolerated(numbers: set[int]) -> Iterator[None]:
+def _tolerated(numbers: Collection[int]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -287,6 +330,6 @@ def _is_abandoned(litter: Path, before: float) -> bool:
     try:
         return _take(handle)
     except OSError as error:
-        return error.errno in _NO_SUCH_FEATURE  # no locks here: age alone decides
+        return error.errno in NO_SUCH_FEATURE  # no locks here: age alone decides
     finally:
         os.close(handle)

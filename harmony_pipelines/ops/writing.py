@@ -51,10 +51,15 @@ def limits(settings: Settings, until: Deadline) -> "Limits":
 
 
 def say_not_kept(context: Context, work: "FileWork") -> None:
-    """Say once a run what of the files the library's file system could not keep."""
-    if work.not_kept:
-        lost = ", ".join(sorted(work.not_kept))
+    """Say once a run what the library's file system could not do for the files."""
+    lost = ", ".join(sorted(work.not_kept - {"sync"}))
+    if lost:
         context.log.warning(f"The library's file system could not keep: {lost}.")
+    if "sync" in work.not_kept:
+        context.log.warning(
+            "The library's file system could not sync a folder: the files are changed, but a power "
+            "failure right now may bring old ones back; the next run would see it."
+        )
 
 
 def library_roots(settings: Settings, beets: BeetsResource) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harmony_pipelines.clients.catalogue import Row
@@ -43,6 +44,7 @@ class Embedding(FileWork):
 
     def albums(self, plans: Sequence[AlbumPlan], found: Mapping[int, Found]) -> None:
         """Embed in each album for which there is a cover."""
+        self.sweep_abandoned()
         for plan in plans:
             what = found.get(plan.beets_album_id, Found())
             if what.cover is not None:
@@ -105,7 +107,7 @@ class Embedding(FileWork):
         path = file_of(work.track.path)
         return EmbedOptions(
             write=self.write_options(path),
-            guard=lambda: self.journal(_embedded(self.run_id, work)),
+            journal=partial(self.journal, _embedded(self.run_id, work), work.track.beets_item_id),
             keep_old=lambda picture: self._keep(work, picture),
             only_over=work.track.old_sha256,
         )

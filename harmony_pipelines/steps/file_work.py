@@ -4,14 +4,20 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.content_store import ContentStore
-from harmony_pipelines.clients.safe_write import WriteOptions, album_lock, sweep
+from harmony_pipelines.clients.embedding import WayBack
+from harmony_pipelines.clients.safe_write import (
+    WriteOptions,
+    album_lock,
+    sweep,
+    sweep_abandoned,
+)
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import HarmonyError, Reason
 from harmony_pipelines.steps.plan_covers import commit, file_of, refusal
@@ -56,18 +62,25 @@ class FileWork:
     seen: list[Row] = field(default_factory=list, init=False)
     ends_run: HarmonyError | None = field(default=None, init=False)
 
+    def sweep_abandoned(self) -> None:
+        """Remove what killed runs left, also beside files of albums on which no run works again."""
+        self.stores.undo.sweep()
+        sweep_abandoned(self.stores.locks)
+
     def on_album(self, album: str, files: Sequence[Row], work: Callable[[], None]) -> None:
         """Do the work on an album's files while we hold its lock; else they are left for later."""
         if self.is_over():
             self.counts["deferred"] += len(files)
             return
+        folders = {Path(os.path.realpath(file_of(file["path"]))).parent for file in files}
+        lock = album_lock(self.stores.locks, album, self.limits.until, folders=folders)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(album_lock(self.stores.locks, album, self.limits.until))
+                stack.enter_context(lock)
             except HarmonyError as error:
                 self._not_locked(files, error)
                 return
-            _sweep(files)
+            _sweep(folders)
             work()
             commit(self.stores.catalogue, [], self.seen, self.guard)
             self.seen.clear()
@@ -91,10 +104,16 @@ class FileWork:
         roots = self.roots if inside else (*self.roots, path.parent)
         return WriteOptions(roots, self.break_hard_links)
 
-    def journal(self, row: Row) -> None:
-        """Commit what the rename that comes next does, so that no kill hides it from undo."""
+    def journal(self, row: Row, item: int | None, way_back: WayBack) -> None:
+        """Commit what the rename that comes next does, so that no kill hides it from undo.
+
+        `item` is the file's id in the library, by which it is found should it be moved.
+        """
         with self.ours():
-            commit(self.stores.catalogue, [row], [], self.guard)
+            delta = way_back.delta and self.stores.undo.put(way_back.delta.packed())
+            told = {"size": way_back.size, "audio": way_back.audio, "delta": delta}
+            undo = {"run_id": self.run_id, "path": row["path"], "beets_item_id": item} | told
+            commit(self.stores.catalogue, [row], [], self.guard, [undo])
         self.rows[row["path"]] = row
 
     def refuse(self, file: Row, error: HarmonyError, **told: Any) -> None:
@@ -114,8 +133,8 @@ class FileWork:
             raise
 
 
-def _sweep(files: Sequence[Row]) -> None:
+def _sweep(folders: Iterable[Path]) -> None:
     """Remove what a killed run left beside the album's files; we hold the album's lock."""
-    for folder in {os.path.realpath(file_of(file["path"]).parent) for file in files}:
+    for folder in folders:
         with contextlib.suppress(HarmonyError):  # each file will say what is wrong here
-            sweep(Path(folder), now=time.time(), older_than_s=0)
+            sweep(folder, now=time.time(), older_than_s=0)

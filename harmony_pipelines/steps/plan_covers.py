@@ -14,6 +14,7 @@ from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
 from harmony_pipelines.clients.database import upsert, writing
 from harmony_pipelines.domain.covers import (
+    KEPT_OUT,
     AlbumPlan,
     LibraryAlbum,
     Plan,
@@ -29,6 +30,7 @@ from harmony_pipelines.domain.undo import EMBEDDED, RESTORED
 from harmony_pipelines.steps.search_albums import searched_albums
 
 _CHUNK = 200
+_IDS_SHOWN = 10
 _RESULT = [column.name for column in tables.artwork_results.columns]
 _FILE = ("path", "beets_album_id", "album_id")
 _KEY = ("beets_item_id", "path")
@@ -67,6 +69,7 @@ class Planner:
             wishes = replace(wishes, resting=self._resting())
         plans: list[AlbumPlan] = []
         skipped: Counter[str] = Counter()
+        closed: set[int] = set()
         held_back = frozenset[int]() if options.albums else self._restored()
         for found in self._library_albums(albums, tracks, held_back):
             plan = plan_album(found, wishes)
@@ -74,11 +77,20 @@ class Planner:
                 plans.append(plan)
             else:
                 skipped[str(plan)] += 1
+                if plan in KEPT_OUT:
+                    closed.add(found.album["beets_album_id"])
         left_alone = sum(bool(track["front_code"]) for track in tracks)
         told = {row["path"] for row in refused}
         unread = sum(_is_unread(track) and track["path"] not in told for track in tracks)
         return Plan(
-            tuple(plans), dict(skipped), left_alone, unread, tuple(refused), options.dry_run
+            tuple(plans),
+            dict(skipped),
+            left_alone,
+            unread,
+            tuple(refused),
+            options.dry_run,
+            frozenset(album["beets_album_id"] for album in albums) - closed,
+            bool(options.albums),
         )
 
     def _tracks(self, albums: set[int], options: PlanOptions) -> list[Row]:
@@ -184,11 +196,16 @@ def refusal(run_id: str, track: Row, error: HarmonyError) -> Row:
 
 
 def commit(
-    store: Catalogue, results: Sequence[Row], seen: Sequence[Row], guard: Callable[[], None]
+    store: Catalogue,
+    results: Sequence[Row],
+    seen: Sequence[Row],
+    guard: Callable[[], None],
+    undo: Sequence[Row] = (),
 ) -> None:
     """Commit rows of results and what was seen of files, if the run is still the one at work.
 
-    Each row of `seen` is one of `beets_tracks` with the columns to set.
+    Each row of `seen` is one of `beets_tracks` with the columns to set; `undo` has the rows of
+    `artwork_undo` that belong to the results.
     """
     if not results and not seen:
         return
@@ -198,6 +215,7 @@ def commit(
         last = connection.scalar(sa.select(sa.func.max(tables.artwork_results.c.sequence)))
         rows = [row | {"sequence": (last or 0) + 1} for row in results]
         upsert(connection, tables.artwork_results, rows)
+        upsert(connection, tables.artwork_undo, undo)
         for _, alike in groupby(seen, key=tuple):
             columns = [
                 {"of_item": row["beets_item_id"], "at": row["path"]}
@@ -212,12 +230,13 @@ def refuse_unknown_albums(wanted: Sequence[str], known: set[str]) -> None:
     """VALIDATION_ERROR if a run names an album that is not there."""
     unknown = sorted(set(wanted) - known)
     if unknown:
+        shown = ", ".join(unknown[:_IDS_SHOWN]) + (", …" if len(unknown) > _IDS_SHOWN else "")
         raise HarmonyError(
             ErrorCode.VALIDATION_ERROR,
             Reason.RUN_CONFIG,
-            f"The library has no album with the beets id {', '.join(unknown)}; "
+            f"`albums` names what the library has not: no album has the beets id {shown}; "
             "`beet ls -a -f '$id $albumartist - $album'` lists them.",
-            albums=unknown,
+            albums=unknown[:_IDS_SHOWN],
         )
 
 

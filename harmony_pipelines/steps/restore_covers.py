@@ -3,7 +3,7 @@
 import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +11,16 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.audio_payload import fingerprint
 from harmony_pipelines.clients.catalogue import Catalogue, Row
-from harmony_pipelines.clients.embedding import EmbedOptions, embed_front
+from harmony_pipelines.clients.delta import Delta
+from harmony_pipelines.clients.embedding import EmbedOptions, embed_front, put_back
 from harmony_pipelines.clients.file_errors import shown
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.domain.undo import EMBEDDED, RESTORED, Change, picture_before
+from harmony_pipelines.domain.undo import EMBEDDED, RESTORED, Before, Change, picture_before
+from harmony_pipelines.steps.cover_files import our_cover_files
 from harmony_pipelines.steps.file_work import FileWork
 from harmony_pipelines.steps.plan_covers import file_of, refuse_unknown_albums, result
 
@@ -46,18 +49,25 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ChangedFile:
-    """A file that we once changed, its present rows of `beets_tracks`, and its changes."""
+    """A file that we once changed, where it is or may be now, and its changes, newest first.
+
+    `path` is where the library has it, else where we changed it; `places` begins with it, and has
+    what `beets_tracks` lists at each. `audio` is the fingerprint by which it is known again.
+    `is_moved` says that it was elsewhere when we changed it last.
+    """
 
     path: str
     beets_album_id: int | None
     album_id: str | None
-    tracks: tuple[Row, ...]
+    audio: str | None
+    is_moved: bool
+    places: dict[str, tuple[Row, ...]]
     history: tuple[Change, ...]
 
     @property
     def size(self) -> int:
         """What rewriting it comes to, as far as the library's last snapshot knows."""
-        return next((track["size"] or 0 for track in self.tracks), 0)
+        return next((track["size"] or 0 for track in self.places[self.path]), 0)
 
     @property
     def named(self) -> Row:
@@ -72,11 +82,10 @@ class ChangedFile:
 
 def changed_files(store: Catalogue, wanted: Wanted) -> list[ChangedFile]:
     """The files that may have to go back, album by album."""
-    tracks = _tracks(store)
     journal = _journal(store)
-    files = [_changed(path, list(rows), tracks) for path, rows in groupby(journal, _path)]
+    files = _Library(store.table(tables.beets_tracks)).files(journal)
     chosen = [file for file in files if _is_wanted(file, wanted)]
-    if wanted.run_id and not chosen:
+    if wanted.run_id and not chosen and not our_cover_files(store, run_id=wanted.run_id):
         raise HarmonyError(
             ErrorCode.VALIDATION_ERROR,
             Reason.RUN_CONFIG,
@@ -99,6 +108,7 @@ class Restoring(FileWork):
 
     def files(self, files: Sequence[ChangedFile]) -> None:
         """Put each file back, those of an album together."""
+        self.sweep_abandoned()
         for album, together in groupby(files, lambda file: file.beets_album_id):
             group = list(together)
             work = partial(self._album, group)
@@ -116,7 +126,8 @@ class Restoring(FileWork):
                     raise
                 self.refuse(file.named, error)
 
-    def _file(self, file: ChangedFile) -> None:
+    def _file(self, found: ChangedFile) -> None:
+        file = found if self._is_back(found) else _where_it_is(found)
         path = file_of(file.path)
         front = read_front(path)
         ours = front.sha256 if front else None
@@ -126,35 +137,71 @@ class Restoring(FileWork):
         if before.sha256 == ours:
             self.counts[AS_BEFORE] += 1
             return
+        self._restore(file, before, ours)
+
+    def _is_back(self, file: ChangedFile) -> bool:
+        """Whether it is where it was, with the picture it had: no need to read it whole."""
+        if file.is_moved:
+            return False
+        try:
+            front = read_front(file_of(file.path))
+        except HarmonyError:
+            return False
+        ours = front.sha256 if front else None
+        return picture_before(file.history, ours, self.only_run) == Before(ours)
+
+    def _restore(self, file: ChangedFile, before: Before, ours: str | None) -> None:
+        """Rebuild the file as it was; where others changed it since, give it its picture back."""
+        path, tracks = file_of(file.path), file.places[file.path]
         picture = self._kept(path, before.sha256) if before.sha256 else None
-        row = result(
-            self.run_id,
-            file.named,
-            status=RESTORED,
-            sha256=before.sha256,
-            old_sha256=ours,
-            **_told_of(picture),
-        )
+        told = _told_of(picture) | {"sha256": before.sha256, "old_sha256": ours}
+        row = result(self.run_id, file.named, status=RESTORED, **told)
+        item = tracks[0]["beets_item_id"] if tracks else None
         options = EmbedOptions(
             write=self.write_options(path),
-            guard=lambda: self.journal(row),
+            journal=partial(self.journal, row, item),
             keep_old=self._keep,
             only_over=ours,
             as_it_was=True,
         )
-        done = embed_front(path, picture, options)
+        done = put_back(path, self._deltas(before), options)
+        if done is None:
+            row["message"] = (
+                f"{shown(path)} has its picture back. Else it is as it was just now: it was "
+                "changed since, or what leads back further was not kept."
+            )
+            done = embed_front(path, picture, options)
         self.not_kept |= done.not_kept
         self.counts[RESTORED] += 1
         with contextlib.suppress(OSError):  # gone the moment after: the next snapshot will see
-            self._has_it(file, path, row)
+            self._has_it(tracks, path, row)
+
+    def _deltas(self, before: Before) -> list[tuple[Delta, bytes]]:
+        """What leads back to the whole file, with the pictures for it; empty if some is missing."""
+        deltas: list[tuple[Delta, bytes]] = []
+        for change in before.undone:
+            packed = change.delta and self._still_kept(change.delta)
+            if not packed:
+                return []
+            delta = Delta.unpacked(packed)
+            picture = self._still_kept(delta.picture_sha256) if delta.picture_sha256 else b""
+            if picture is None:
+                return []
+            deltas.append((delta, picture))
+        return deltas
+
+    def _still_kept(self, sha256: str) -> bytes | None:
+        try:
+            return self.stores.undo.get(sha256)
+        except HarmonyError as error:
+            if error.code is ErrorCode.NOT_FOUND:
+                return None
+            self.ends_run = error
+            raise
 
     def _kept(self, path: Path, sha256: str) -> NewCover:
-        try:
-            data = self.stores.undo.get(sha256)
-        except HarmonyError as error:
-            if error.code is not ErrorCode.NOT_FOUND:
-                self.ends_run = error
-                raise
+        data = self._still_kept(sha256)
+        if data is None:
             raise HarmonyError(
                 ErrorCode.NOT_FOUND,
                 Reason.NOT_KEPT,
@@ -163,7 +210,7 @@ class Restoring(FileWork):
                 "another picture for the album under `cover` in decisions.yaml.",
                 path=shown(path),
                 sha256=sha256,
-            ) from error
+            )
         front = FrontCover.of(data, "")
         return NewCover(data, front.mime, front.width or 0, front.height or 0)
 
@@ -171,14 +218,14 @@ class Restoring(FileWork):
         with self.ours():
             self.stores.undo.put(picture)
 
-    def _has_it(self, file: ChangedFile, path: Path, row: Row) -> None:
+    def _has_it(self, tracks: Sequence[Row], path: Path, row: Row) -> None:
         """Remember what the file holds now, so that the next run need not open it."""
         now = path.stat()
         self.bytes_written += now.st_size
         self.seen += [
             {
                 "beets_item_id": track["beets_item_id"],
-                "path": file.path,
+                "path": row["path"],
                 "size": now.st_size,
                 "mtime": now.st_mtime_ns,
                 "has_front": int(row["sha256"] is not None),
@@ -189,38 +236,85 @@ class Restoring(FileWork):
                 "front_reason": None,
                 "front_tried": None,
             }
-            for track in file.tracks
+            for track in tracks
         ]
 
 
-def _tracks(store: Catalogue) -> dict[str, list[Row]]:
-    """What the library lists at each path."""
-    found: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in store.table(tables.beets_tracks):
-        found[row["path"]].append(row)
-    return found
+class _Library:
+    """Where the library's last snapshot has which tracks."""
+
+    def __init__(self, tracks: Sequence[Row]) -> None:
+        self._at: defaultdict[str, list[Row]] = defaultdict(list)
+        self._of_size: defaultdict[int | None, list[str]] = defaultdict(list)
+        self._path_of = {track["beets_item_id"]: track["path"] for track in tracks}
+        for track in tracks:
+            self._at[track["path"]].append(track)
+            self._of_size[track["size"]].append(track["path"])
+
+    def files(self, journal: Sequence[Row]) -> list[ChangedFile]:
+        """The files that the journal's rows are about: what was moved is still the same file."""
+        rows: defaultdict[tuple[str, str | None], list[Row]] = defaultdict(list)
+        taken: defaultdict[str | None, set[str]] = defaultdict(set)
+        for row in journal:
+            here = self._path_of.get(row["beets_item_id"]) or row["path"]
+            rows[here, row["audio"]].append(row)
+            taken[row["audio"]].add(here)
+        return [
+            self._file(path, about, taken[audio])
+            for (path, audio), about in rows.items()
+            if any(row["status"] == EMBEDDED for row in about)
+        ]
+
+    def _file(self, path: str, rows: Sequence[Row], taken: set[str]) -> ChangedFile:
+        """A file with where else it may be: where it was, and where one of its size is.
+
+        `taken` are the places of files that sound the same, each of which has its own history.
+        """
+        newest, was = rows[0], [row["path"] for row in rows]
+        alike = self._of_size[newest["size"]] if newest["size"] else []
+        places = [path, *(place for place in (*was, *alike) if place not in taken)]
+        here = self._at.get(path, ())
+        return ChangedFile(
+            path,
+            here[0]["beets_album_id"] if here else newest["beets_album_id"],
+            newest["album_id"],
+            newest["audio"],
+            newest["path"] != path,
+            {place: tuple(self._at.get(place, ())) for place in places},
+            tuple(
+                Change(
+                    *(row[name] for name in ("run_id", "status", "sha256", "old_sha256", "delta"))
+                )
+                for row in rows
+            ),
+        )
 
 
 def _journal(store: Catalogue) -> list[Row]:
-    """All changes, those of a file together, the newest first."""
-    done = tables.artwork_results.c
-    rows = sa.select(tables.artwork_results).where(done.status.in_((EMBEDDED, RESTORED)))
-    return store.rows(rows.order_by(done.path, done.sequence.desc()))
+    """All changes, the newest first."""
+    done, undo = tables.artwork_results, tables.artwork_undo
+    same = (done.c.run_id == undo.c.run_id) & (done.c.path == undo.c.path)
+    kept = (undo.c.beets_item_id, undo.c.size, undo.c.audio, undo.c.delta)
+    rows = sa.select(done, *kept).outerjoin_from(done, undo, same)
+    changes = rows.where(done.c.status.in_((EMBEDDED, RESTORED)))
+    return store.rows(changes.order_by(done.c.sequence.desc(), done.c.path))
 
 
-def _path(row: Row) -> str:
-    return row["path"]
-
-
-def _changed(path: str, rows: Sequence[Row], tracks: dict[str, list[Row]]) -> ChangedFile:
-    newest, here = rows[0], tuple(tracks.get(path, ()))
-    return ChangedFile(
-        path,
-        here[0]["beets_album_id"] if here else newest["beets_album_id"],
-        newest["album_id"],
-        here,
-        tuple(Change(r["run_id"], r["status"], r["sha256"], r["old_sha256"]) for r in rows),
-    )
+def _where_it_is(file: ChangedFile) -> ChangedFile:
+    """The file at the first of its places where it is found; its sound is what it is known by."""
+    if file.audio is None:
+        return file
+    refused: HarmonyError | None = None
+    for place in file.places:
+        path = file_of(place)
+        try:
+            if fingerprint(path) == file.audio:
+                return replace(file, path=place)
+            refused = refused or _another(path)
+        except HarmonyError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def _is_wanted(file: ChangedFile, wanted: Wanted) -> bool:
@@ -234,6 +328,16 @@ def _told_of(picture: NewCover | None) -> Row:
         return {}
     size = {"width": picture.width or None, "height": picture.height or None}
     return size | {"bytes": len(picture.data)}
+
+
+def _another(path: Path) -> HarmonyError:
+    return HarmonyError(
+        ErrorCode.CONFLICT,
+        Reason.CHANGED_MEANWHILE,
+        f"{shown(path)} was left alone: it does not sound like the file that got our cover, which "
+        "was not found elsewhere in the library either.",
+        path=shown(path),
+    )
 
 
 def _not_ours(path: Path) -> HarmonyError:

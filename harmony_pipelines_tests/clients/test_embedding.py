@@ -1,3 +1,5 @@
+import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipelines.clients.embedding import EmbedOptions, embed_front
+from harmony_pipelines.clients.delta import Delta
+from harmony_pipelines.clients.embedding import EmbedOptions, WayBack, embed_front, put_back
 from harmony_pipelines.clients.pictures import read_front, replace_front
 from harmony_pipelines.clients.safe_write import WriteOptions
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -77,6 +80,71 @@ def test_a_picture_that_cannot_be_kept_is_not_displaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+@_ANY_FILE
+def test_a_file_is_put_back_byte_for_byte_after_one_cover_and_after_two(
+    file: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / f"copy{file.suffix}"
+    copy.write_bytes(file.read_bytes())
+    for covers in ([a_jpeg()], [a_png(), a_jpeg(60_000)]):
+        kept: list[bytes] = []
+        ways: list[WayBack] = []
+        options = replace(_options(tmp_path, kept), journal=ways.append)
+        for cover in covers:
+            embed_front(copy, cover, options)
+        done = put_back(copy, _deltas(ways, kept), options)
+        assert done
+        assert done.changed
+        assert copy.read_bytes() == file.read_bytes()
+        assert kept[-1] == covers[-1].data
+        assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_a_file_that_others_changed_is_not_put_back(tmp_path: Path) -> None:
+    file = sample("tone.mp3", tmp_path)
+    ways: list[WayBack] = []
+    options = replace(_options(tmp_path), journal=ways.append)
+    embed_front(file, a_jpeg(), options)
+    ours = file.read_bytes()
+    for other in (ours + b"more", ours[:-1] + b"!"):
+        file.write_bytes(other)
+        assert put_back(file, _deltas(ways, []), options) is None
+        assert file.read_bytes() == other
+
+
+def test_deltas_that_do_not_meet_lead_nowhere(tmp_path: Path) -> None:
+    file = sample("tone.mp3", tmp_path)
+    kept: list[bytes] = []
+    ways: list[WayBack] = []
+    options = replace(_options(tmp_path, kept), journal=ways.append)
+    for cover in (a_jpeg(), a_png(), a_jpeg(9000)):
+        embed_front(file, cover, options)
+    last, _, first = _deltas(ways, kept)
+    assert put_back(file, [last, first], options) is None
+    assert put_back(file, [], options) is None
+
+
+def _deltas(ways: list[WayBack], kept: list[bytes]) -> list[tuple[Delta, bytes]]:
+    """What leads back, the newest first, with the picture that each needs."""
+    pictures = {hashlib.sha256(data).hexdigest(): data for data in kept}
+    deltas = [way.delta for way in reversed(ways) if way.delta]
+    return [(d, pictures[d.picture_sha256] if d.picture_sha256 else b"") for d in deltas]
+
+
+def test_a_file_that_gets_shorter_while_it_is_read_is_left_alone(tmp_path: Path) -> None:
+    file = sample("tone.mp3", tmp_path)
+    replace_front(file, a_png())
+
+    def cut(_: bytes) -> None:
+        os.truncate(file, 100)
+
+    with pytest.raises(HarmonyError) as caught:
+        embed_front(file, a_jpeg(), replace(_options(tmp_path), keep_old=cut))
+    assert caught.value.reason is Reason.CHANGED_MEANWHILE
+    assert file.stat().st_size == 100
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_errors_name_the_file_and_not_its_copy(tmp_path: Path) -> None:
     file = sample("tone.mp3", tmp_path)
     with pytest.raises(HarmonyError) as caught:
@@ -87,7 +155,7 @@ def test_errors_name_the_file_and_not_its_copy(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_damaged_file_gets_its_cover_or_stays_byte_for_byte(
+def test_a_damaged_file_gets_its_cover_and_back_or_stays_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     found = data.draw(st.sampled_from(SAMPLES))
@@ -98,13 +166,18 @@ def test_a_damaged_file_gets_its_cover_or_stays_byte_for_byte(
     file = folder / found.name
     file.write_bytes(raw[: data.draw(st.integers(len(raw) // 2, len(raw)))])
     before = file.read_bytes()
+    kept: list[bytes] = []
+    ways: list[WayBack] = []
+    options = replace(_options(folder, kept), journal=ways.append)
     try:
-        assert embed_front(file, a_jpeg(), _options(folder)).changed
-    except HarmonyError:
-        assert file.read_bytes() == before
+        assert embed_front(file, a_jpeg(), options).changed
+        assert put_back(file, _deltas(ways, kept), options)
+    except HarmonyError as error:
+        assert error.reason is not Reason.VERIFICATION or not ways
+    assert file.read_bytes() == before
     assert list(folder.iterdir()) == [file]
 
 
 def _options(folder: Path, kept: list[bytes] | None = None) -> EmbedOptions:
     keep = (kept if kept is not None else []).append
-    return EmbedOptions(WriteOptions((folder,), room=0), lambda: None, keep)
+    return EmbedOptions(WriteOptions((folder,), room=0), lambda _: None, keep)

@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from harmony_pipelines.clients.safe_write import (
     album_lock,
     replace_file,
     sweep,
+    sweep_abandoned,
 )
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -92,8 +94,31 @@ def test_a_file_that_goes_away_meanwhile_does_not_come_back(tmp_path: Path) -> N
 def test_the_guard_speaks_last_before_the_rename(tmp_path: Path) -> None:
     file = _file(tmp_path)
     said: list[bytes] = []
-    _replace(file, guard=lambda: said.append(file.read_bytes()))
+    _replace(file, guard=lambda _: said.append(file.read_bytes()))
     assert said == [b"old"]
+
+
+def test_a_folder_that_cannot_be_synced_is_said_and_the_file_is_the_new_one(
+    tmp_path: Path,
+) -> None:
+    file, limits = _file(tmp_path), resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def nothing_can_be_opened_any_more(_: None) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+
+    try:
+        replaced = _replace(file, guard=nothing_can_be_opened_any_more)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert replaced == Replaced(file, frozenset({"sync"}))
+    assert file.read_bytes() == b"old, new"
+    assert _names(tmp_path) == ["song.mp3"]
+
+
+def test_the_guard_hears_what_the_verification_found(tmp_path: Path) -> None:
+    heard: list[object] = []
+    _replace(_file(tmp_path), verify=lambda *_: "all is well", guard=heard.append)
+    assert heard == ["all is well"]
 
 
 def test_a_hard_link_is_left_alone_unless_it_may_be_broken(tmp_path: Path) -> None:
@@ -222,6 +247,44 @@ class TestSweep:
         assert caught.value.reason is Reason.FILE_MISSING
 
 
+class TestSweepAbandoned:
+    def test_what_a_killed_run_left_goes_from_the_folders_that_its_lock_names(
+        self, tmp_path: Path
+    ) -> None:
+        locks, folders = tmp_path / "locks", [tmp_path / "one", tmp_path / os.fsdecode(b"tw\xf6")]
+        for folder in folders:
+            folder.mkdir()
+            (folder / ".harmony-0123456789ab.mp3").write_bytes(b"half a copy")
+        lock = _lock_of_a_killed_run(locks, folders)
+        sweep_abandoned(locks)
+        assert [_names(folder) for folder in folders] == [[], []]
+        assert not lock.exists()
+
+    def test_a_folder_that_is_not_there_keeps_its_lock_for_later(self, tmp_path: Path) -> None:
+        lock = _lock_of_a_killed_run(tmp_path / "locks", [tmp_path / "unmounted"])
+        sweep_abandoned(tmp_path / "locks")
+        assert lock.exists()
+
+    def test_an_album_at_work_and_other_locks_are_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "embed_artwork.lock").write_text("{}")
+        (tmp_path / ".harmony-0123456789ab.mp3").write_bytes(b"a copy")
+        with album_lock(tmp_path, "7", Deadline.after(5), folders=[tmp_path]):
+            before = _names(tmp_path)
+            sweep_abandoned(tmp_path)
+            assert _names(tmp_path) == before
+        assert _names(tmp_path) == [".harmony-0123456789ab.mp3", "embed_artwork.lock"]
+
+    def test_no_locks_at_all_are_nothing_to_sweep(self, tmp_path: Path) -> None:
+        sweep_abandoned(tmp_path / "never")
+
+
+def _lock_of_a_killed_run(locks: Path, folders: list[Path]) -> Path:
+    with album_lock(locks, "7", Deadline.after(5), folders=folders):
+        [held] = locks.iterdir()
+        (left := held.with_suffix(".copy")).write_bytes(held.read_bytes())
+    return left.rename(held)
+
+
 class TestAlbumLock:
     def test_who_comes_second_waits_and_then_hears_that_it_is_locked(self, tmp_path: Path) -> None:
         with album_lock(tmp_path, "7", Deadline.after(5)):
@@ -304,7 +367,7 @@ def _replace(file: Path, **steps: object) -> Replaced:
     given = {
         "change": _append,
         "verify": lambda *_: None,
-        "guard": lambda: None,
+        "guard": lambda _: None,
         "options": WriteOptions((file.parent,), room=0),
         **steps,
     }
