@@ -4,6 +4,7 @@ import dagster as dg
 
 from harmony_pipelines import checks
 from harmony_pipelines.assets import artwork, beets, reports, spotify
+from harmony_pipelines.claims import Claims
 from harmony_pipelines.executor import deadline_executor
 from harmony_pipelines.jobs import (
     apply_retention,
@@ -27,6 +28,7 @@ defs = dg.Definitions(
         "http": BoundedHttpResource(),
         "beets": BeetsResource(),
         "catalogue": CatalogueResource(),
+        "claims": Claims(),
     },
     executor=deadline_executor,
 )

@@ -100,7 +100,7 @@ class DeadlineExecutor(dg.Executor):
             left_s=seconds_left(instance, run.run_id, limit),
             instance=_reference(instance),
         )
-        with _watched(orders):
+        with _watched(orders), _cancelled_if_interrupted(run.run_id, instance):
             yield from self._inner.execute(plan_context, execution_plan)
 
 
@@ -134,6 +134,18 @@ def _say_what_the_home_lacks(plan_context: "PlanOrchestrationContext") -> None:
     lacks = " and ".join(name for name, is_there in wanted.items() if not is_there)
     if lacks:
         plan_context.log.warning(_NO_FENCE.format(lacks=lacks))
+
+
+@contextmanager
+def _cancelled_if_interrupted(run_id: str, instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM cancel a run, as Terminate does; Dagster would call it failed."""
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        run = instance.get_run_by_id(run_id)
+        if run is not None and run.status is dg.DagsterRunStatus.STARTED:
+            instance.report_run_canceling(run, "Interrupted from outside; cancelling.")
+        raise
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from harmony_pipelines.claims import REFRESH, Claims
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import done
 from harmony_pipelines.partitions import watched_artists
@@ -20,6 +21,7 @@ def watchlist(
     catalogue: CatalogueResource,
     spotify: SpotifyResource,
     beets: BeetsResource,
+    claims: Claims,
 ) -> dg.MaterializeResult:
     """The artists that `watchlist.yaml` names, resolved to Spotify ids; each gets a partition.
 
@@ -28,6 +30,7 @@ def watchlist(
     from harmony_pipelines.ops import refreshing, watching
 
     with reported():
+        claims.claim(context, REFRESH)
         found = watching.read_watchlist(context, watching.Resources(catalogue, spotify, beets))
         refreshing.raise_if_red(watching.alone(found))
         return done("watchlist", watching.metadata(found))

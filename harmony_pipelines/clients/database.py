@@ -12,7 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -22,6 +28,7 @@ BUSY_SECONDS = 30.0
 _ROWS_PER_STATEMENT = 500
 _READS_ONLY = "harmony_reads_only"
 _SWITCH_SECONDS = 0.02
+_SLICE_SECONDS = 0.25
 
 
 def open_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> Engine:
@@ -41,8 +48,9 @@ def open_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> Engine:
 
 
 def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
+    slice_seconds = min(busy_seconds, _SLICE_SECONDS)
     engine = sa.create_engine(
-        url, connect_args={"timeout": busy_seconds, "check_same_thread": False}
+        url, connect_args={"timeout": slice_seconds, "check_same_thread": False}
     )
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
@@ -58,10 +66,25 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reads_only = connection.get_execution_options().get(_READS_ONLY)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get(_READS_ONLY):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_writing(connection, busy_seconds)
 
     return engine
+
+
+def _begin_writing(connection: Connection, busy_seconds: float) -> None:
+    """Wait for the write lock in slices: SQLite's own wait hears no Ctrl-C before its end."""
+    end = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() >= end:
+                raise
+        else:
+            return
 
 
 def _write_ahead(cursor: sqlite3.Cursor, busy_seconds: float) -> None:

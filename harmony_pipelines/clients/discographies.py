@@ -164,6 +164,17 @@ def mark_told(catalogue: Catalogue, artist_id: str) -> None:
         )
 
 
+def attempted_since(catalogue: Catalogue, artist_id: str, moment: datetime) -> bool:
+    """Whether a refresh of the artist was committed since a moment."""
+    return bool(
+        catalogue.count(
+            refresh_state,
+            refresh_state.c.artist_id == artist_id,
+            refresh_state.c.last_attempt_at > utc_text(moment),
+        )
+    )
+
+
 def put_last(catalogue: Catalogue, artist_id: str, now: datetime) -> None:
     """Let all who are due by now come before this artist in the next run.
 

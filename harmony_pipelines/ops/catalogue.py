@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from harmony_pipelines.claims import REFRESH, Claims
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.failures import reported
 from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
@@ -63,29 +64,33 @@ def resolve_watchlist(
     catalogue: CatalogueResource,
     spotify: SpotifyResource,
     beets: BeetsResource,
+    claims: Claims,
 ) -> Outcome:
     """Bring the watchlist up to date; returns what that cost and what went wrong with it."""
     from harmony_pipelines.ops import watching
 
     with reported():
+        claims.claim(context, REFRESH)
         found = watching.read_watchlist(context, watching.Resources(catalogue, spotify, beets))
         context.log_event(watching.event(found))
         return watching.outcome(found)
 
 
 @dg.op(description="Refreshes the artists that are due: artist, listings, album bodies.")
-def refresh_artists(
+def refresh_artists(  # noqa: PLR0913  Dagster hands resources over as arguments
     context: dg.OpExecutionContext,
     config: RefreshArtistsConfig,
     watchlist_outcome: Outcome,
     catalogue: CatalogueResource,
     spotify: SpotifyResource,
+    claims: Claims,
 ) -> Outcome:
     """Commit and materialise artist by artist; returns counts and what went wrong."""
     from harmony_pipelines.ops import refreshing
 
     with reported():
         config.check()
+        claims.claim(context, REFRESH)
         order = refreshing.Order(
             config.artists, config.full_sweep, config.max_requests, MOST_ARTISTS
         )

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from harmony_pipelines.claims import ARTWORK, Claims
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import materialised
 from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
@@ -13,12 +14,16 @@ from harmony_pipelines.resources import BeetsResource, CatalogueResource, Spotif
     "and time.",
 )
 def snapshot_library(
-    context: dg.OpExecutionContext, beets: BeetsResource, catalogue: CatalogueResource
+    context: dg.OpExecutionContext,
+    beets: BeetsResource,
+    catalogue: CatalogueResource,
+    claims: Claims,
 ) -> None:
     """Bring `beets_albums` and `beets_tracks` up to date."""
     from harmony_pipelines.ops import reports
 
     with reported():
+        claims.claim(context, ARTWORK)
         metadata = reports.snapshot(context, beets, catalogue)
         context.log_event(materialised("beets_albums", metadata))
         context.log_event(materialised("beets_tracks", metadata))

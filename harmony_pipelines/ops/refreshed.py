@@ -32,7 +32,12 @@ def log_refresh(context: Context, refresh: Refresh, targets: list[Target]) -> di
                 mark_told(refresh.catalogue, result.target.artist_id)
             context.log.info(_line(result))
     stopped = problem(refresh.stopped) if refresh.stopped else None
-    return sum_up(results, len(targets), stopped)
+    busy = [
+        problem(error, artist=target.name, partition=target.partition_key)
+        for target, error in refresh.busy
+    ]
+    outcome = sum_up(results, len(targets), stopped)
+    return outcome | {"postponed": [*outcome["postponed"], *busy]}
 
 
 def log_untold(context: Context, store: Catalogue) -> None:

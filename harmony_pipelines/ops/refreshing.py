@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from harmony_pipelines.claims import claimed
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.discographies import Attempt, due_artists, least_recently_listed
@@ -87,7 +88,16 @@ def refresh(
             return outcome | sum_up([], len(rows), problem(error))
         reader = Reader(client, store, settings.spotify_market(), deadline, order.full_sweep)
         attempt = Attempt(datetime.now(UTC), context.run.run_id, reader.market)
-        work = Refresh(store, reader.read, attempt, settings.spotify_concurrency)
+        work = Refresh(
+            store,
+            reader.read,
+            attempt,
+            settings.spotify_concurrency,
+            lock=lambda target: claimed(
+                context, settings.locks_dir / f"artist-{target.artist_id}.lock"
+            ),
+            again=bool(order.artists),
+        )
         return outcome | log_refresh(context, work, targets_of(rows))
 
 

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from harmony_pipelines.clients.discographies import (
     Attempt,
     Saved,
     Stored,
+    attempted_since,
     put_last,
     save_discography,
     save_failure,
@@ -145,16 +146,23 @@ class Refresh:
     read: Callable[[Target], Brought]
     attempt: Attempt
     workers: int
+    lock: Callable[[Target], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Keeps other runs from an artist between reading and committing; CONFLICT if one is at it."""
+    again: bool = True
+    """Refresh also those whom another run refreshed since this attempt began."""
     stopped: HarmonyError | None = None
+    busy: list[tuple[Target, HarmonyError]] = field(default_factory=list, init=False)
+    """The artists at which another run is just now; that one commits them."""
     _in_a_row: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def artists(self, targets: Iterable[Target]) -> Generator[Refreshed, None, None]:
         """Refresh the targets; each comes back once it is committed."""
         with closing(in_pool(self._read, self._until_stopped(targets), self.workers)) as results:
-            for target, brought in results:
-                saved = self._save(target, brought)
-                if saved:
+            for target, (brought, held) in results:
+                with held:
+                    saved = self._save(target, brought) if brought else None
+                if brought and saved:
                     yield Refreshed(target, saved, brought)
 
     def _until_stopped(self, targets: Iterable[Target]) -> Iterator[Target]:
@@ -163,13 +171,24 @@ class Refresh:
                 return
             yield target
 
-    def _read(self, target: Target) -> Brought:
-        """Read in a thread of the pool, and judge there: before it begins the next artist."""
+    def _read(self, target: Target) -> tuple[Brought | None, ExitStack]:
+        """Read in a thread of the pool, and judge there: before it begins the next artist.
+
+        Nothing is brought of an artist that is another run's; the lock is held until the commit.
+        """
+        held = ExitStack()
+        try:
+            held.enter_context(self.lock(target))
+        except HarmonyError as busy:
+            self.busy.append((target, busy))
+            return None, held
+        if not self.again and attempted_since(self.catalogue, target.artist_id, self.attempt.now):
+            return None, held
         brought = self.read(target)
         with self._lock:
             if not self.stopped and self._stops(brought):
                 self.stopped = brought.error
-        return brought
+        return brought, held
 
     def _save(self, target: Target, brought: Brought) -> Saved | None:
         attempt = replace(

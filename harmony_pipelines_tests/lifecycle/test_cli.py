@@ -1,9 +1,6 @@
 """The `dagster` commands of the README, as real processes."""
 
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,61 +8,11 @@ import pytest
 import yaml
 
 from harmony_pipelines.demo import faults
-from harmony_pipelines.demo.catalogue_data import Catalogue
-from harmony_pipelines.demo.home import DemoHome
-from harmony_pipelines.demo.spotify_server import SpotifyServer
+from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
 
 PROJECT = Path(__file__).parents[2]
-DEFINITIONS = ("-m", "harmony_pipelines.definitions")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-class User:
-    """Somebody at a terminal, whose Spotify and library are the demo's."""
-
-    def __init__(self, folder):
-        self.home = DemoHome(folder)
-        self.server = SpotifyServer(Catalogue.load())
-        self.environment = {}
-
-    def __enter__(self):
-        self.server.start()
-        self.home.prepare()
-        self.environment = dict(self.home.environment(self.server))
-        return self
-
-    def __exit__(self, *_):
-        self.server.stop()
-
-    def begin(self, *arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "dagster", *arguments],
-            cwd=self.home.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def dagster(self, *arguments):
-        """Exit code, last line printed, everything printed."""
-        process = self.begin(*arguments)
-        said, logged = process.communicate(timeout=120)
-        return process.returncode, (said.strip().splitlines() or [""])[-1], said + logged
-
-    def rows(self, query):
-        with sqlite3.connect(self.home.database) as connection:
-            return connection.execute(query).fetchall()
-
-
-@pytest.fixture
-def user(tmp_path):
-    folder = tmp_path / "user"
-    folder.mkdir()
-    with User(folder) as user:
-        yield user
 
 
 def test_both_jobs_run_without_a_dagster_home_and_say_last_what_they_did(user):

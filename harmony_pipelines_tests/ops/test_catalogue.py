@@ -7,6 +7,8 @@ import dagster as dg
 import pytest
 
 from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.locks import Holder, held
+from harmony_pipelines.clients.processes import identity
 from harmony_pipelines.demo import faults
 from harmony_pipelines_tests.conftest import Home, failure_in, materialised_in
 
@@ -467,26 +469,54 @@ def test_no_event_of_a_run_shows_a_secret(home: Home, instance: dg.DagsterInstan
     assert not any(secret in str(entry) for entry in logs)
 
 
-def test_two_runs_at_once_double_nothing(home: Home) -> None:
+def test_of_two_runs_at_once_one_does_it_and_the_other_is_a_conflict(home: Home) -> None:
     artist_id = home.artist("Lumen Tide", singles=6)
     home.watch("Lumen Tide")
     with dg.DagsterInstance.ephemeral() as first:
         assert home.refresh(first).success
     new = home.server.catalogue.add_album(artist_id, "New", release_date="2026-01-01")
-    outcomes: list[bool] = []
+    outcomes: list[str] = []
 
     def run() -> None:
         with dg.DagsterInstance.ephemeral() as own:
-            outcomes.append(home.refresh(own, artists=["Lumen Tide"]).success)
+            result = home.refresh(own, artists=["Lumen Tide"])
+            outcomes.append("done" if result.success else failure_in(result)["code"])
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert outcomes == [True, True]
+    assert "done" in outcomes
+    assert set(outcomes) <= {"done", "CONFLICT"}
     assert [row["album_id"] for row in home.rows(tables.new_releases)] == [new]
     assert len(home.rows(tables.spotify_albums)) == 7
+
+
+def test_a_run_beside_another_asks_spotify_nothing_and_names_that_run(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.watch(home.artist("Lumen Tide"))
+    with held(home.folder / "locks" / "refresh.lock", Holder("the-first", identity())):
+        failure = failure_in(home.refresh(instance))
+    assert (failure["code"], failure["details"]["reason"]) == ("CONFLICT", "locked")
+    assert "the-first" in failure["message"]
+    assert home.server.requests == []
+    assert home.refresh(instance).success
+
+
+def test_an_artist_at_whom_another_run_is_just_now_is_left_to_that_one(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    one, other = home.artist("Lumen Tide"), home.artist("Sable Choir")
+    home.watch(one, other)
+    lock = home.folder / "locks" / f"artist-{one}.lock"
+    with held(lock, Holder("the-first", identity())):
+        assert home.refresh(instance).success
+        assert [row["artist_id"] for row in home.rows(tables.refresh_state)] == [other]
+        failure = failure_in(home.refresh(instance, artists=[one]))
+    assert failure["code"] == "CONFLICT"
+    assert [row["artist_id"] for row in home.rows(tables.refresh_state)] == [other]
 
 
 @pytest.mark.parametrize(

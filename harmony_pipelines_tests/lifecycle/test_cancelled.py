@@ -1,0 +1,126 @@
+"""Ctrl-C and SIGTERM end a run within seconds, whatever it waits for, and leave nothing behind."""
+
+import contextlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import dagster as dg
+import pytest
+
+from harmony_pipelines.clients.safe_write import album_lock
+from harmony_pipelines.demo import faults
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines_tests.lifecycle.dev_process import wait_until
+from harmony_pipelines_tests.lifecycle.test_deadlines import left_of
+from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
+
+SOON = 5
+"""Seconds."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@contextlib.contextmanager
+def a_slow_spotify(user):
+    user.server.faults.add("/v1/artists/*/albums*", faults.hang(), times=None)
+    yield lambda: user.server.count("artist_albums")
+    user.server.faults.clear()
+
+
+@contextlib.contextmanager
+def told_to_wait(user):
+    user.server.faults.add("/v1/artists/*/albums*", faults.rate_limited(30), times=9)
+    yield lambda: user.server.count("artist_albums")
+    user.server.faults.clear()
+
+
+@contextlib.contextmanager
+def a_database_in_use(user):
+    with contextlib.closing(sqlite3.connect(user.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield lambda: is_at_work(user)
+        other.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def a_slow_download(user):
+    user.server.latency_s = 30
+    yield lambda: step_of(user) == "embedded_artwork.download_covers"
+    user.server.latency_s = 0
+
+
+@contextlib.contextmanager
+def an_album_in_use(user):
+    with contextlib.ExitStack() as stack:
+        for (album,) in user.rows("select beets_album_id from beets_albums"):
+            locks = user.home.database.parent / "locks"
+            stack.enter_context(album_lock(locks, str(album), Deadline.after(9)))
+        yield lambda: step_of(user) == "embedded_artwork.embed_covers"
+
+
+def is_at_work(user):
+    return user.records()[0].start_time is not None
+
+
+def step_of(user):
+    record = user.records()[0]
+    with user.instance() as instance:
+        stats = instance.get_run_step_stats(record.dagster_run.run_id)
+    return next((s.step_key for s in stats if s.start_time and not s.end_time), None)
+
+
+@pytest.mark.parametrize(
+    ("job", "moment"),
+    [
+        ("refresh_catalogue", a_slow_spotify),
+        ("refresh_catalogue", told_to_wait),
+        ("refresh_catalogue", a_database_in_use),
+        ("embed_artwork", a_slow_download),
+        ("embed_artwork", an_album_in_use),
+    ],
+)
+def test_ctrl_c_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user, job, moment):
+    if moment not in (a_slow_spotify, told_to_wait):
+        user.job("refresh_catalogue").communicate(timeout=120)
+    with moment(user) as is_reached:
+        runs = len(user.records())
+        process = user.job(job)
+        wait_until(lambda: len(user.records()) > runs and is_reached(), 60)
+        time.sleep(0.5)
+
+        told = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        took = time.monotonic() - told
+
+    run = user.records()[0].dagster_run
+    assert process.returncode != 0
+    assert (run.status, took < SOON) == (dg.DagsterRunStatus.CANCELED, True), took
+    assert left_of(run.run_id) == []
+    code, _, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", job)
+    assert code == 0, printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_a_script_left_in_the_background_is_stopped_too(user, number):
+    user.server.faults.add("/v1/artists/*/albums*", faults.hang(), times=None)
+    arguments = ["job", "execute", *DEFINITIONS, "-j", "refresh_catalogue"]
+    process = subprocess.Popen(
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "dagster", *arguments],
+        cwd=user.home.folder,
+        env=user.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: user.server.count("artist_albums"), 60)
+
+    told = time.monotonic()
+    process.send_signal(number)
+    process.wait(60)
+
+    assert time.monotonic() - told < SOON
+    assert user.records()[0].dagster_run.status is dg.DagsterRunStatus.CANCELED

@@ -1,0 +1,73 @@
+"""Whoever starts the same work twice has it done once."""
+
+import threading
+
+import pytest
+
+from harmony_pipelines_tests.lifecycle.dev_process import dev, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def ended(processes):
+    """The exit codes and the last lines printed."""
+    said = {}
+
+    def wait(process):
+        printed, logged = process.communicate(timeout=120)
+        said[process.pid] = (printed.strip().splitlines() or [logged])[-1]
+
+    threads = [threading.Thread(target=wait, args=(process,)) for process in processes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [(process.returncode, said[process.pid]) for process in processes]
+
+
+def asked_in_vain(user):
+    """How many questions Spotify was asked beyond those that each artist took, once."""
+    of_artists = ("artists", "artist_albums", "albums", "album_tracks")
+    asked = sum(user.server.count(family) for family in of_artists)
+    return asked - user.rows("select sum(requests) from refresh_state")[0][0]
+
+
+@pytest.mark.parametrize("job", ["refresh_catalogue", "embed_artwork"])
+def test_of_two_commands_at_once_one_does_it_and_the_other_ends_as_a_conflict(user, job):
+    if job == "embed_artwork":
+        user.job("refresh_catalogue").communicate(timeout=120)
+    user.server.latency_s = 0.3
+
+    outcomes = ended([user.job(job), user.job(job)])
+
+    codes = sorted(code for code, _ in outcomes)
+    assert codes == [0, 1], outcomes
+    assert "Failed: CONFLICT" in max(outcomes)[1]
+    assert asked_in_vain(user) == 0
+    assert user.rows("select path from artwork_results group by path having count(*) > 1") == []
+
+
+def test_several_commands_may_be_the_first_in_a_new_home(user):
+    user.records()  # Dagster's own tables; it makes them before it reads any code of ours
+    assert not user.home.database.exists()
+
+    outcomes = ended([user.job("refresh_catalogue") for _ in range(4)])
+
+    assert sorted(code for code, _ in outcomes)[0] == 0, outcomes
+    assert all(code == 0 or "Failed: CONFLICT" in last for code, last in outcomes), outcomes
+    assert asked_in_vain(user) == 0
+    assert len(user.records()) == 4
+
+
+def test_clicks_in_the_ui_and_a_command_beside_them_do_it_once(user):
+    user.server.latency_s = 0.2
+    with dev(user.environment) as served:
+        launched = [served.launch("refresh_catalogue") for _ in range(2)]
+        wait_until(lambda: user.server.count("artist_albums"), 60)
+        [(code, last)] = ended([user.job("refresh_catalogue")])
+        done = ("SUCCESS", "FAILURE", "CANCELED")
+        wait_until(lambda: all(served.runs()[run_id] in done for run_id in launched), 90)
+
+        assert (code, "Failed: CONFLICT" in last) == (1, True), last
+        assert [served.runs()[run_id] for run_id in launched] == ["SUCCESS", "SUCCESS"]
+        assert asked_in_vain(user) == 0
