@@ -14,8 +14,16 @@ _LONGEST_CELL = 600
 _MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|#~"})
 
 
+class Markup(str):
+    """Markdown of our own making, in which every value from outside is a `cell`."""
+
+    __slots__ = ()
+
+
 def cell(value: object) -> str:
     """One value as text that Markdown shows as it is: no markup, no line break, no HTML."""
+    if isinstance(value, Markup):
+        return value
     text = "" if value is None else str(value)
     if len(text) > _LONGEST_CELL:
         text = f"{text[:_LONGEST_CELL]}…"

@@ -509,8 +509,6 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 _TO_COME = (
-    "artwork_cover_file",
-    "beets_update",
     "embed_cron",
     "heartbeat_url",
     "notify_on",

@@ -60,6 +60,15 @@ def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRo
         ) from error
 
 
+def schema(copy: Path) -> list[tuple[object, ...]]:
+    """How the tables are made, and which of beets' migrations they have behind them."""
+    with closing(sqlite3.connect(copy, timeout=0)) as connection:
+        made = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        if _columns(connection, "migrations"):
+            made += connection.execute("SELECT * FROM migrations ORDER BY 1, 2").fetchall()
+        return made
+
+
 def _check_schema(connection: sqlite3.Connection, named: Path) -> None:
     missing = [
         f"{table}.{column}"
@@ -78,7 +87,8 @@ def _check_schema(connection: sqlite3.Connection, named: Path) -> None:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {row[1].decode() for row in connection.execute(f"PRAGMA table_info({table})")}
+    named = connection.execute("SELECT CAST(name AS BLOB) FROM pragma_table_info(?)", (table,))
+    return {name.decode() for (name,) in named}
 
 
 def _rows(

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from harmony_pipelines.clients.file_errors import shown, speaking_of
+from harmony_pipelines.clients.file_errors import NO_SUCH_FEATURE, shown, speaking_of
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 _OWNER_ONLY_FOLDER = 0o700
@@ -118,5 +118,8 @@ def _sync_folder(folder: Path) -> None:
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)
+    except OSError as error:
+        if error.errno not in NO_SUCH_FEATURE:
+            raise
     finally:
         os.close(number)

@@ -32,6 +32,7 @@ _OTHER_FORMATS = (
 )
 _JPEG_MAX_SCANS = 100
 _JPEG_QUALITY = 95
+_PREVIEW_QUALITY = 60
 _WORKING_BYTES_PER_PIXEL = 7
 """What decoding may take for each pixel of the limit: 25 million make 167 MiB."""
 _WEBP_BYTES_PER_PIXEL = 18
@@ -131,6 +132,16 @@ def thumbnail(data: bytes, edge: int, limits: ImageLimits | None = None) -> byte
         image = _opened(data, cover.mime)
         image.draft("RGB", (4 * edge, 4 * edge))
         return b"".join(_row(image, at, edge) for at in range(edge))
+
+
+def preview(data: bytes, edge: int, limits: ImageLimits | None = None) -> bytes:
+    """A picture of any shape as a small JPEG of `edge` by `edge` pixels, to be looked at."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    small = Image.frombytes("RGB", (edge, edge), thumbnail(data, edge, limits))
+    small.save(written, "JPEG", quality=_PREVIEW_QUALITY, optimize=True)
+    return written.getvalue()
 
 
 def _row(image: "ImageFile", at: int, edge: int) -> bytes:

@@ -1,6 +1,7 @@
 """Reads what the user writes: `watchlist.yaml` and `decisions.yaml`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -175,7 +176,12 @@ def _decisions(file: UserFile, root: yaml.Node, folder: Path) -> Decisions:
         cover={album: _cover(file, node, folder) for album, node in cover.items()},
         ignored_albums=frozenset(_spotify_album(file, node) for node in albums),
         ignored_groups=frozenset(_ignored_group(file, node) for node in groups),
+        lines={**_lines("match", match), **_lines("cover", cover)},
     )
+
+
+def _lines(part: str, albums: Mapping[str, yaml.Node]) -> dict[tuple[str, str], int]:
+    return {(part, album): node.start_mark.line + 1 for album, node in albums.items()}
 
 
 def _by_album(file: UserFile, node: yaml.Node) -> dict[str, yaml.Node]:

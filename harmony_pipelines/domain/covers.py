@@ -19,15 +19,17 @@ COVER_ART_ARCHIVE = "coverartarchive"
 
 _MUSICBRAINZ_IDS = ("mb_albumid", "mb_releasegroupid")
 
-_REFUSALS = (
+_OF_THE_FILE = (
     Reason.HARD_LINK,
     Reason.READ_ONLY,
     Reason.CROSS_DEVICE,
-    Reason.FILE_MISSING,
+    Reason.NO_LINKS,
     Reason.OUTSIDE_LIBRARY,
     Reason.TOO_MANY_BYTES,
 )
-_LASTING = (*_REFUSALS, Reason.VERIFICATION, Reason.OTHER_PICTURE)
+_REFUSALS = (*_OF_THE_FILE, Reason.FILE_MISSING)
+_LASTING = (*_OF_THE_FILE, Reason.VERIFICATION, Reason.OTHER_PICTURE)
+"""A missing file is not among them: it is there again, and the same, once its disk is."""
 
 
 class Skip(StrEnum):
@@ -44,6 +46,10 @@ class Skip(StrEnum):
     WAITS = "waits"
     NOT_LARGER = "not_larger"
     OTHER_PICTURE = "other_picture"
+
+
+KEPT_OUT = (Skip.NEVER, Skip.RESTORED)
+"""What keeps us out of an album altogether, be it by the user's word or by undo."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,8 @@ class Plan:
 
     `skipped` counts albums by reason, `left_alone` the files that cannot be given a cover, and
     `unread` those that there was no time to look into. `refused` holds the rows of results of
-    files that could not be read just now.
+    files that could not be read just now. `open_albums` are those that were looked at and that
+    nothing keeps us out of; `is_named` says that the user named them.
     """
 
     albums: tuple[AlbumPlan, ...] = ()
@@ -158,6 +165,8 @@ class Plan:
     unread: int = 0
     refused: tuple[Row, ...] = ()
     dry_run: bool = False
+    open_albums: frozenset[int] = frozenset()
+    is_named: bool = False
 
     @property
     def files(self) -> int:

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from harmony_pipelines.claims import ARTWORK, Claims
 from harmony_pipelines.domain.covers import Found, Plan, Skip, Wishes
 from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.undo import EMBEDDED
 from harmony_pipelines.failures import reported
 from harmony_pipelines.last_word import say_last
 from harmony_pipelines.metadata import materialised, table
+from harmony_pipelines.ops.aftermath import Aftermath, follow_up
+from harmony_pipelines.ops.decided import say_strangers
+from harmony_pipelines.ops.run_config import MOST_ALBUMS, check_albums
+from harmony_pipelines.ops.shown import before_and_after, outcomes, review
 from harmony_pipelines.ops.writing import (
     files_failed,
     library_roots,
@@ -54,8 +60,8 @@ class PlanCoversConfig(dg.Config):
 
     albums: list[str] = Field(
         default=[],
-        max_length=10_000,
-        description="Beets ids of the albums to look at. Empty: the whole library.",
+        description=f"Beets ids of the albums to look at, at most {MOST_ALBUMS}. "
+        "Empty: the whole library.",
     )
     policy: Policy | None = Field(
         default=None,
@@ -83,15 +89,21 @@ class Downloaded:
     description="Decides which files get a cover and where from; opens only files not seen before.",
 )
 def plan_covers(
-    context: dg.OpExecutionContext, config: PlanCoversConfig, catalogue: CatalogueResource
+    context: dg.OpExecutionContext,
+    config: PlanCoversConfig,
+    catalogue: CatalogueResource,
+    claims: Claims,
 ) -> Plan:
     """The plan over the last snapshot and its matches."""
     from harmony_pipelines.steps.plan_covers import Planner, PlanOptions
 
     with reported():
+        check_albums("plan_covers", config.albums)
+        claims.claim(context, ARTWORK)
         settings = load_settings()
+        store = catalogue.open(settings)
         planner = Planner(
-            store=catalogue.open(settings),
+            store=store,
             run_id=context.run.run_id,
             until=_until(context, settings, _PLAN_LEAVES),
             guard=still_running(context),
@@ -99,9 +111,9 @@ def plan_covers(
         options = PlanOptions(config.albums, config.dry_run, settings.artwork_hardlinks == "break")
         plan = planner.plan(_wishes(context, config, settings), options)
         context.log.info(forecast(plan))
-        context.add_output_metadata(
-            {"albums": len(plan.albums), "files": plan.files, "bytes": plan.bytes_to_write}
-        )
+        numbers = {"albums": len(plan.albums), "files": plan.files, "bytes": plan.bytes_to_write}
+        strangers = say_strangers(context, settings, store, "cover")
+        context.add_output_metadata(numbers | strangers)
         return plan
 
 
@@ -111,11 +123,13 @@ def download_covers(
     plan: Plan,
     catalogue: CatalogueResource,
     http: BoundedHttpResource,
+    claims: Claims,
 ) -> Downloaded:
     """What was found for each album; the covers themselves wait in HARMONY_HOME/covers."""
     with reported():
         if plan.dry_run or not plan.albums:
             return Downloaded(plan, {})
+        claims.claim(context, ARTWORK)
         found = _find(context, plan, catalogue, http)
         covers = sum(result.cover is not None for result in found.values())
         context.add_output_metadata({"albums": len(found), "covers": covers})
@@ -131,15 +145,18 @@ def embed_covers(
     downloaded: Downloaded,
     catalogue: CatalogueResource,
     beets: BeetsResource,
+    claims: Claims,
 ) -> Iterator[dg.Output[None]]:
     """Embed album by album; red if a file failed, with the rest done and materialised."""
     with reported():
         plan = downloaded.plan
+        claims.claim(context, ARTWORK)
         work = None if plan.dry_run else _embed(context, downloaded, catalogue, beets)
-        metadata = _outcome(plan, work)
+        after = follow_up(context, plan, work, beets) if work else Aftermath()
+        metadata = _outcome(plan, work) | after.metadata | _shown(catalogue, work)
         context.log.info(summary(plan, work))
         say_last(summary(plan, work))
-        rows = [*plan.refused, *(work.rows.values() if work else ())]
+        rows = [*plan.refused, *(work.rows.values() if work else ()), *after.rows]
         problems = [row for row in rows if row["status"] == "failed"]
         if problems or not context.has_assets_def:
             context.log_event(materialised(ASSET, metadata))
@@ -275,10 +292,18 @@ def _counts(plan: Plan, work: "Embedding | None") -> dict[str, int]:
 def _outcome(plan: Plan, work: "Embedding | None") -> dict[str, Any]:
     """Counts by outcome, as numbers that the UI plots, and what was embedded where from."""
     rows = list(work.rows.values()) if work else []
-    done = [row for row in rows if row["status"] == "embedded"]
-    left = [row for row in (*plan.refused, *rows) if row["status"] != "embedded"]
+    done = [row for row in rows if row["status"] == EMBEDDED]
+    left = [row for row in (*plan.refused, *rows) if row["status"] != EMBEDDED]
+    counts = Counter(work.counts if work else ())
+    without_rows = {
+        ("skipped", Skip.HAS_COVER): counts[Skip.HAS_COVER],
+        ("skipped", Skip.NOT_LARGER): counts[Skip.NOT_LARGER],
+        ("skipped", "for the reason of an earlier run"): plan.left_alone,
+        ("deferred", "time or bytes of the run"): counts["deferred"] + plan.unread,
+    }
     return {
         **_counts(plan, work),
+        "outcomes": outcomes((*plan.refused, *rows), without_rows),
         "files": table(done, ("path", "source", "width", "height", "bytes"), len(done)),
         "left alone": table(left, ("path", "status", "code", "reason", "message"), len(left)),
         "albums": table(
@@ -288,4 +313,26 @@ def _outcome(plan: Plan, work: "Embedding | None") -> dict[str, Any]:
         "planned files": plan.files,
         "bytes written": work.bytes_written if work else 0,
         "dry run": int(plan.dry_run),
+    }
+
+
+def _shown(catalogue: CatalogueResource, work: "Embedding | None") -> dict[str, Any]:
+    """What the run spared, the pictures before and after, and the matches to decide."""
+    from harmony_pipelines.clients.images import ImageLimits
+    from harmony_pipelines.steps.compare import bytes_with_cover, reviewed
+
+    settings = load_settings()
+    store = catalogue.open(settings)
+    albums = reviewed(store)
+    told: dict[str, Any] = {"review": review(albums)}
+    if work is None:
+        return told
+    done = [row for row in work.rows.values() if row["status"] == EMBEDDED]
+    names = {row["beets_album_id"]: f"{row['albumartist']} - {row['album']}" for row in albums}
+    limits = ImageLimits(settings.artwork_max_pixels, settings.artwork_max_edge)
+    return told | {
+        "bytes saved": max(0, bytes_with_cover(store) - work.bytes_written),
+        "before and after": before_and_after(
+            done, names, work.stores.undo, work.stores.covers, limits
+        ),
     }

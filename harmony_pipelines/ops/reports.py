@@ -8,6 +8,8 @@ import dagster as dg
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.domain.errors import HarmonyError
 from harmony_pipelines.metadata import SHOWN_ROWS, materialised, table
+from harmony_pipelines.ops.decided import say_strangers
+from harmony_pipelines.ops.shown import review
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
 from harmony_pipelines.runs import Context, configured, run_deadline, still_running
 from harmony_pipelines.settings import Settings, load_settings
@@ -52,7 +54,7 @@ def matches(context: Context, catalogue: CatalogueResource) -> dict[str, Any]:
     """Bring `album_matches` up to date; returns what the UI shows of it."""
     settings = load_settings()
     store = catalogue.open(settings, still_running(context))
-    return matches_metadata(steps.match(store, settings))
+    return _matches(context, settings, store)
 
 
 def missing(context: Context, catalogue: CatalogueResource) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def compare(
     found = snapshot_metadata(steps.snapshot(library, store, deadline))
     yield materialised("beets_albums", found)
     yield materialised("beets_tracks", found)
-    yield materialised("album_matches", matches_metadata(steps.match(store, settings)))
+    yield materialised("album_matches", _matches(context, settings, store))
     yield materialised("missing_from_library", missing_metadata(steps.missing(store, settings)))
 
 
@@ -97,14 +99,17 @@ def snapshot_metadata(found: steps.Snapshot) -> dict[str, Any]:
     }
 
 
+def _matches(context: Context, settings: Settings, store: Catalogue) -> dict[str, Any]:
+    found = matches_metadata(steps.match(store, settings))
+    return found | say_strangers(context, settings, store, "match")
+
+
 def matches_metadata(rows: list[Row]) -> dict[str, Any]:
     """How many library albums have which verdict, and those the user must look at."""
     verdicts = ("matched", "unsure", "ambiguous", "unmatched")
-    review = [row for row in rows if row["verdict"] in ("unsure", "ambiguous")]
-    columns = ("albumartist", "album", "year", "verdict", "message")
     return {
         **{verdict: sum(row["verdict"] == verdict for row in rows) for verdict in verdicts},
-        "review": table(review, columns, len(review)),
+        "review": review(rows),
     }
 
 

@@ -105,6 +105,23 @@ def missing(store: Catalogue, settings: Settings) -> list[Row]:
     return [row for row in rows if row["hidden_reason"] is None]
 
 
+def reviewed(store: Catalogue) -> list[Row]:
+    """The library's albums with the matches that `album_matches` holds of them."""
+    albums = {row["beets_album_id"]: row for row in store.table(tables.beets_albums)}
+    return [
+        {**albums[row["beets_album_id"]], **row}
+        for row in store.table(tables.album_matches)
+        if row["beets_album_id"] in albums
+    ]
+
+
+def bytes_with_cover(store: Catalogue) -> int:
+    """The size of the library's files that are known to have a front cover."""
+    tracks = tables.beets_tracks
+    size = sa.select(sa.func.sum(tracks.c.size).label("size")).where(tracks.c.has_front == 1)
+    return store.rows(size)[0]["size"] or 0
+
+
 def news(store: Catalogue, limit: int) -> list[Row]:
     """The latest new releases that are not hidden."""
     table = tables.new_releases

@@ -230,6 +230,14 @@ ignore_missing:
     assert read.ignored_groups == {(GORILLAZ, "appears_on"), ("No", "single")}
 
 
+def test_each_decision_about_an_album_knows_its_line(tmp_path):
+    read = decisions(
+        tmp_path,
+        f"match:\n  7: never\n\n  {RELEASE.upper()}: {ALBUM}\ncover:\n  7: never\n",
+    )
+    assert read.lines == {("match", "7"): 2, ("match", RELEASE): 4, ("cover", "7"): 6}
+
+
 def test_no_decisions_file_is_no_decisions(tmp_path):
     assert read_decisions(tmp_path / "decisions.yaml") == Decisions()
 

@@ -215,7 +215,7 @@ def test_the_failure_to_tell_of_is_not_that_a_cover_is_absent() -> None:
         (ErrorCode.CONFLICT, Reason.HARD_LINK, "skipped", True),
         (ErrorCode.CONFLICT, Reason.LOCKED, "skipped", False),
         (ErrorCode.CONFLICT, Reason.CHANGED_MEANWHILE, "skipped", False),
-        (ErrorCode.NOT_FOUND, Reason.FILE_MISSING, "skipped", True),
+        (ErrorCode.NOT_FOUND, Reason.FILE_MISSING, "skipped", False),
         (ErrorCode.VALIDATION_ERROR, Reason.OUTSIDE_LIBRARY, "skipped", True),
         (ErrorCode.DEPENDENCY_ERROR, Reason.READ_ONLY, "skipped", True),
         (ErrorCode.DEPENDENCY_ERROR, Reason.DISK_FULL, "failed", False),

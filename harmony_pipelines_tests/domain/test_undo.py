@@ -54,6 +54,13 @@ def test_what_went_back_is_no_more_ours_to_speak_of() -> None:
     assert picture_before(changes, "theirs", "run 1") == Before("theirs")
 
 
+def test_what_is_undone_is_told_the_newest_first() -> None:
+    changes = history(("small", "theirs"), ("never", "small"), ("large", "small"))
+    before = picture_before(changes, "large")
+    assert before
+    assert before.undone == (changes[0], changes[2])
+
+
 @given(st.lists(st.tuples(PICTURES, PICTURES), min_size=1), PICTURES, st.booleans())
 def test_going_back_twice_is_going_back_once_if_no_picture_came_twice(
     changes: list[tuple[str | None, str | None]], current: str | None, restored: bool

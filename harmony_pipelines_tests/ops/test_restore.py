@@ -1,4 +1,7 @@
+import contextlib
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.pictures import read_front, replace_front
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.demo.library import make_library
-from harmony_pipelines.demo.library_data import load_library
+from harmony_pipelines.demo.library_data import LibraryAlbum, load_library
 from harmony_pipelines_tests.audio_files import a_png
 from harmony_pipelines_tests.conftest import Home, failure_in
 
@@ -21,12 +24,16 @@ _WITH_A_COVER_BESIDE_IT = "salt-and-static"
 @pytest.fixture
 def embedded(home: Home, instance: dg.DagsterInstance) -> str:
     """A library into whose files a run put covers; that run's id."""
-    album = next(album for album in load_library() if album.key == _WITH_A_COVER_BESIDE_IT)
+    album = _the_album()
     make_library(home.demo.library.parent, [album], with_oddities=False)
     result = run(instance, "embed_artwork", {})
     assert result.success
     assert len(covered(home)) == len(album.tracks) > 1
     return result.run_id
+
+
+def _the_album() -> LibraryAlbum:
+    return next(album for album in load_library() if album.key == _WITH_A_COVER_BESIDE_IT)
 
 
 def run(
@@ -73,6 +80,36 @@ def test_each_form_of_the_config_puts_the_files_back(
     rows = home.rows(tables.artwork_results, tables.artwork_results.c.run_id == result.run_id)
     assert [row["status"] for row in rows] == ["restored"] * number
     assert (told(instance)["restored"], told(instance)["failed"]) == (number, 0)
+
+
+def test_files_that_were_moved_since_are_found_where_the_library_has_them_now(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    make_library(home.demo.library.parent, [_the_album()], with_oddities=False)
+    before = {file.name: file.read_bytes() for file in files(home)}
+    assert run(instance, "embed_artwork", {}).success
+    for file in files(home):
+        file.rename(file.with_name(f"moved {file.name}"))
+    with contextlib.closing(sqlite3.connect(home.demo.library)) as library:
+        library.create_function("moved", 1, _moved)
+        library.execute("UPDATE items SET path = moved(path)")
+        library.commit()
+    assert restore(instance, everything=True).success
+    assert {f.name.removeprefix("moved "): f.read_bytes() for f in files(home)} == before
+    assert told(instance)["restored"] == len(before)
+
+
+def test_undo_needs_no_library(home: Home, instance: dg.DagsterInstance, embedded: str) -> None:
+    home.demo.library.unlink()
+    result = restore(instance, everything=True)
+    assert result.success
+    assert covered(home) == []
+    assert any("where the library had them last" in line for line in log(instance, result.run_id))
+
+
+def _moved(path: bytes) -> bytes:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, b"moved " + name)  # noqa: PTH118 (bytes)
 
 
 def test_restored_albums_get_no_cover_until_a_run_names_them(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from mediafile import FileTypeError, ImageType, MediaFile, UnreadableFileError
 
 from harmony_pipelines.clients.audio_payload import fingerprint
 from harmony_pipelines.clients.pictures import read_front
+from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.steps.file_work import Limits
+from harmony_pipelines.steps.restore_covers import Restoring, Wanted, changed_files
 from harmony_pipelines_tests.audio_files import SHARED
 from harmony_pipelines_tests.small_library import SmallLibrary, picture
 
@@ -80,6 +84,35 @@ def test_pictures_that_the_user_names_replace_those_that_are_there(library: Smal
     for copy in covered:
         assert picture("better", 400, "PNG") in _pictures(copy), copy.name
         assert fingerprint(copy) == fingerprint(copies(library)[copy]), copy.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("covers", [1, 2])
+def test_undo_gives_every_file_back_byte_for_byte(library: SmallLibrary, covers: int) -> None:
+    embedded = 0
+    for number in range(covers):
+        scan = library.folder / f"scan {number}.jpg"
+        scan.write_bytes(picture(f"scan {number}"))
+        library.covers = {str(album): str(scan) for album in library.rows}
+        embedded = library.night().counts["embedded"]
+        assert embedded > 60
+    undone = _undo(library)
+    assert (undone["restored"], undone["skipped"], undone["failed"]) == (embedded, 0, 0)
+    changed = {c.name for c, f in copies(library).items() if c.read_bytes() != f.read_bytes()}
+    assert changed == set()
+
+
+def _undo(library: SmallLibrary) -> Counter[str]:
+    library.runs += 1
+    work = Restoring(
+        run_id=library.run_id,
+        stores=library.stores,
+        roots=(library.music,),
+        limits=Limits(Deadline.after(60), 1 << 40, 1 << 40),
+        guard=library.guard,
+    )
+    work.files(changed_files(library.store, Wanted(everything=True)))
+    return work.counts
 
 
 def _has_front(copy: Path) -> bool:

@@ -116,7 +116,7 @@ def test_only_what_is_shown_is_news_latest_first(shelf: Shelf) -> None:
         tables.new_releases,
         [
             {
-                "artist_id": ARTIST, "album_id": album, "first_seen_at": seen,
+                "artist_id": ARTIST, "album_id": album, "name": album, "first_seen_at": seen,
                 "hidden_reason": hidden, "recent": 0,
             }
             for album, seen, hidden in (
