@@ -36,8 +36,11 @@ def main() -> int:
             jobs.run("refresh_catalogue", "First look at Spotify: this is the baseline")
             server.catalogue.publish(HELD_BACK)
         jobs.run("refresh_catalogue", "A later look: what is new", _REFRESH_ALL)
+        before = report.files()
         jobs.run("embed_artwork", "The right cover into every file")
-        report.show(requests=server.count(), is_new=is_new)
+        if is_new:
+            jobs.run("restore_artwork", "One album undone, to show that it can be", report.undo())
+        report.show(requests=server.count(), is_new=is_new, before=before)
     return 0 if jobs.all_green else 1
 
 

@@ -1,7 +1,8 @@
 """What the demo shows at its end: the reports, as a person would want to read them."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.table import Table
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.demo.home import DemoHome
+from harmony_pipelines.domain.undo import EMBEDDED, RESTORED
+from harmony_pipelines.steps.plan_covers import file_of
 
 
 class Report:
@@ -22,14 +25,38 @@ class Report:
         self._store = Catalogue.open(f"sqlite:///{home.database}")
         self._runs = {row["run_id"] for row in self._results()}
 
-    def show(self, *, requests: int, is_new: bool) -> None:
+    def show(self, *, requests: int, is_new: bool, before: Mapping[Path, str]) -> None:
         """Who is watched, what is new, what is missing, which files got a cover from where."""
         self._watchlist()
         self._new_releases()
         self._missing()
         self._matches()
         self._artwork()
+        self._undone(before)
         self._where(requests, is_new)
+
+    def files(self) -> dict[Path, str]:
+        """The SHA-256 of every file of the music."""
+        found = sorted(path for path in self._home.music.rglob("*") if path.is_file())
+        return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+    def undo(self) -> dict[str, object]:
+        """The run config that undoes the last album into whose files the run put covers."""
+        done = [row for row in self._new_results() if row["status"] == EMBEDDED]
+        albums = sorted({str(row["beets_album_id"]) for row in done})[-1:]
+        return {"ops": {"restore_covers": {"config": {"albums": albums}}}}
+
+    def _undone(self, before: Mapping[Path, str]) -> None:
+        """Whether what was undone is what it was, to the last byte."""
+        now = self.files()
+        undone = [file_of(r["path"]) for r in self._new_results() if r["status"] == RESTORED]
+        for folder in sorted({path.parent for path in undone}):
+            paths = [path for path in undone if path.parent == folder]
+            is_same = all(now[path] == before[path] for path in paths)
+            self._note(
+                f"Undone again: {folder}, {len(paths)} files, "
+                + ("every byte as it was." if is_same else "but NOT as they were!")
+            )
 
     def _watchlist(self) -> None:
         counts = Counter(row["artist_id"] for row in self._store.table(tables.spotify_albums))
@@ -79,11 +106,11 @@ class Report:
         )
 
     def _artwork(self) -> None:
-        new = [row for row in self._results() if row["run_id"] not in self._runs]
+        new = self._new_results()
         done = Counter(
             (Path(row["path"]).parent, row["source"], f"{row['width']} x {row['height']}")
             for row in new
-            if row["status"] == "embedded"
+            if row["status"] == EMBEDDED
         )
         self._print(
             "Covers embedded",
@@ -94,7 +121,7 @@ class Report:
             ],
         )
         for row in new:
-            if row["status"] != "embedded":
+            if row["status"] not in (EMBEDDED, RESTORED):
                 self._note(f"{row['status'].capitalize()}, {row['reason']}: {row['message']}")
 
     def _where(self, requests: int, is_new: bool) -> None:
@@ -109,6 +136,9 @@ class Report:
             markup=False,
             soft_wrap=True,
         )
+
+    def _new_results(self) -> list[Row]:
+        return [row for row in self._results() if row["run_id"] not in self._runs]
 
     def _results(self) -> list[Row]:
         return self._store.table(tables.artwork_results)
