@@ -295,10 +295,11 @@ def _outcome(plan: Plan, work: "Embedding | None") -> dict[str, Any]:
     done = [row for row in rows if row["status"] == EMBEDDED]
     left = [row for row in (*plan.refused, *rows) if row["status"] != EMBEDDED]
     counts = Counter(work.counts if work else ())
+    told = sum(row["status"] == "skipped" for row in plan.refused)
     without_rows = {
         ("skipped", Skip.HAS_COVER): counts[Skip.HAS_COVER],
         ("skipped", Skip.NOT_LARGER): counts[Skip.NOT_LARGER],
-        ("skipped", "for the reason of an earlier run"): plan.left_alone,
+        ("skipped", "as an earlier run said"): plan.left_alone - told,
         ("deferred", "time or bytes of the run"): counts["deferred"] + plan.unread,
     }
     return {

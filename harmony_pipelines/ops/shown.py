@@ -93,9 +93,10 @@ def line_to_paste(row: "Row") -> str:
 
 
 def _scalar(text: str) -> str:
-    """Text as YAML reads it back: digits alone would be a number, other signs could be markup."""
+    """Text as YAML reads it back: a zero in front would be lost, other signs could be markup."""
     plain = text.replace("-", "").isalnum() and text.isascii()
-    return text if plain and not text.isdigit() else json.dumps(text).replace("`", "")
+    is_odd_number = text.isdigit() and text != str(int(text))
+    return text if plain and not is_odd_number else json.dumps(text).replace("`", "")
 
 
 def _candidates(candidates: Iterable[Mapping[str, Any]]) -> Markup:

@@ -140,6 +140,27 @@ def test_the_run_says_what_it_is_about_to_do_and_what_it_did(user: User) -> None
     assert lines.index(before) < lines.index(after)
 
 
+def test_the_run_shows_outcomes_pictures_what_it_spared_and_what_to_decide(user: User) -> None:
+    assert user.run().success
+    told = user.metadata()
+    outcomes = [line.split(" | ") for line in told["outcomes"].splitlines()[2:]]
+    files = sum(path.suffix in (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".wav", ".aiff", ".wma")
+                for path in user.home.music.rglob("*"))  # fmt: skip
+    assert sum(int(line[-1].rstrip(" |")) for line in outcomes) <= files
+    assert told["before and after"].count("| none | ![](data:image/jpeg;base64,") == len(
+        {row["beets_album_id"] for row in user.rows() if row["status"] == "embedded"}
+    )
+    assert told["bytes written"] > 0
+    assert told["bytes saved"] >= 0
+    assert "ambiguous" in told["review"]
+    assert "unsure" in told["review"]
+
+    assert user.run().success
+    again = user.metadata()
+    assert (again["bytes written"], again["before and after"]) == (0, "none")
+    assert again["bytes saved"] > told["bytes saved"]
+
+
 def _log_lines(user: User, run_id: str) -> list[str]:
     return [entry.user_message for entry in user.instance.all_logs(run_id)]
 

@@ -70,7 +70,7 @@ def test_the_review_lists_what_waits_with_links_and_nothing_else():
     shown = str(review([waiting(), waiting(verdict="matched"), waiting(verdict="ambiguous")]).value)
     assert len(shown.splitlines()) == 4
     assert f"[Night Ferry](https://open.spotify.com/album/{ID}) 2020 0.71" in shown
-    assert f'`"12": {ID}`' in shown
+    assert f"`12: {ID}`" in shown
 
 
 def test_names_full_of_markup_stay_text_and_rows_have_an_end():
