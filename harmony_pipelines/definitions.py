@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from harmony_pipelines import checks
+from harmony_pipelines import checks, schedules
 from harmony_pipelines.assets import artwork, beets, reports, spotify
 from harmony_pipelines.claims import Claims
 from harmony_pipelines.executor import deadline_executor
@@ -23,6 +23,11 @@ defs = dg.Definitions(
     assets=dg.load_assets_from_modules([spotify, beets, reports, artwork]),
     asset_checks=dg.load_asset_checks_from_modules([checks]),
     jobs=[refresh_catalogue, embed_artwork, restore_artwork, apply_retention],
+    schedules=[
+        schedules.refresh_catalogue_schedule,
+        schedules.embed_artwork_schedule,
+        schedules.apply_retention_schedule,
+    ],
     resources={
         "spotify": SpotifyResource(),
         "http": BoundedHttpResource(),

@@ -509,14 +509,10 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 _TO_COME = (
-    "embed_cron",
     "heartbeat_url",
     "notify_on",
     "notify_urls",
-    "refresh_cron",
-    "retention_cron",
     "spotify_isrc_daily_requests",
-    "timezone",
 )
 """Settings whose part of the product is still to be built."""
 
@@ -532,6 +528,20 @@ class Fault(NamedTuple):
         """The fault as part of a sentence."""
         state = f"is {self.value!r}" if self.value else "is not set"
         return f"{self.name} {state} and must be {self.must_be}"
+
+
+def schedule_setting(field: str) -> str:
+    """A cron line or the time zone, which Dagster must know when it loads the schedules.
+
+    One that cannot be used is the default here: code that does not load could not say why. The
+    tick reads all settings and skips with what is wrong.
+    """
+    setting = SETTINGS[field]
+    given = _given(os.environ).get(setting.name)
+    try:
+        return setting.kind.read(given or setting.default or _system_time_zone())
+    except ValueError:
+        return setting.default or _system_time_zone()
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -19,7 +19,7 @@ GROUPS = {
     "missing_from_library": "reports",
     "embedded_artwork": "artwork",
 }
-JOBS = {"refresh_catalogue", "embed_artwork", "restore_artwork"}
+JOBS = {"refresh_catalogue", "embed_artwork", "restore_artwork", "apply_retention"}
 
 
 def jobs() -> list[dg.JobDefinition]:

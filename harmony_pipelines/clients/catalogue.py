@@ -44,7 +44,7 @@ class Catalogue:
 
     # Reading
 
-    def rows(self, statement: sa.Select[Any]) -> list[Row]:
+    def rows(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
         """What a statement selects, as dictionaries."""
         with reading(self.engine) as connection:
             return _rows(connection, statement)
@@ -86,7 +86,7 @@ class Catalogue:
             upsert(connection, table, rows)
 
 
-def _rows(connection: Connection, statement: sa.Select[Any]) -> list[Row]:
+def _rows(connection: Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
     return [dict(row) for row in connection.execute(statement).mappings()]
 
 

@@ -72,6 +72,23 @@ def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
     )
 
 
+def how_many_due(catalogue: Catalogue, now: datetime) -> tuple[int, str | None, str | None]:
+    """How many watched artists are due, when the next one is, and when any was last tried."""
+    due_at = sa.func.coalesce(refresh_state.c.next_due_at, "")
+    due = due_at <= utc_text(now)
+    [row] = catalogue.rows(
+        sa.select(
+            sa.func.count(sa.case((due, 1))).label("due"),
+            sa.func.min(sa.case((~due, due_at))).label("next"),
+            sa.func.max(refresh_state.c.last_attempt_at).label("last"),
+        )
+        .select_from(watchlist)
+        .outerjoin(refresh_state, refresh_state.c.artist_id == watchlist.c.artist_id)
+        .where(watchlist.c.paused == 0, sa.func.coalesce(refresh_state.c.status, "") != "gone")
+    )
+    return row["due"], row["next"], row["last"]
+
+
 def least_recently_listed(catalogue: Catalogue, limit: int) -> list[Row]:
     """The watched artists, due or not, whose listings were read to their end longest ago."""
     listed_at = sa.func.coalesce(refresh_state.c.last_listed_at, "")

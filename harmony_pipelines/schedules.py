@@ -1,0 +1,93 @@
+"""When the jobs run by themselves; all stopped until the user switches them on."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from harmony_pipelines.claims import ARTWORK, REFRESH
+from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.jobs import apply_retention, embed_artwork, refresh_catalogue
+from harmony_pipelines.settings import Settings, load_settings, schedule_setting
+
+WhyNot = Callable[[Settings, datetime], str | None]
+
+_AT_WORK = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def _schedule(
+    job: dg.JobDefinition, cron: str, why_not: WhyNot, description: str
+) -> dg.ScheduleDefinition:
+    """A schedule that skips with the reason, and starts a job once a tick at most."""
+
+    def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            reason = _already(context.instance, job.name) or why_not(
+                load_settings(), datetime.now(UTC)
+            )
+        except HarmonyError as error:
+            reason = f"{error.code}: {error.message}"
+        if reason:
+            return dg.SkipReason(reason)
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+    return dg.ScheduleDefinition(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=schedule_setting(cron),
+        execution_timezone=schedule_setting("timezone"),
+        execution_fn=tick,
+        description=description,
+    )
+
+
+def _already(instance: dg.DagsterInstance, job: str) -> str | None:
+    wanted = dg.RunsFilter(job_name=job, statuses=_AT_WORK)
+    found = instance.get_run_records(wanted, limit=1)
+    return f"A run of {job} is under way: {found[0].dagster_run.run_id}." if found else None
+
+
+def _why_not_refresh(settings: Settings, now: datetime) -> str | None:
+    from harmony_pipelines.steps.ticks import why_not_alone, why_not_refresh
+
+    settings.prepare_home()
+    return why_not_alone(settings, REFRESH) or why_not_refresh(settings, now)
+
+
+def _why_not_embed(settings: Settings, _: datetime) -> str | None:
+    from harmony_pipelines.steps.ticks import why_not_alone
+
+    return why_not_alone(settings, ARTWORK)
+
+
+def _always(_: Settings, __: datetime) -> None:
+    return None
+
+
+refresh_catalogue_schedule = _schedule(
+    refresh_catalogue,
+    "refresh_cron",
+    _why_not_refresh,
+    "Refreshes the artists that are due, and skips while nobody is, while Spotify's budget is "
+    "spent or a cooldown lasts. HARMONY_REFRESH_CRON and HARMONY_TIMEZONE say when.",
+)
+embed_artwork_schedule = _schedule(
+    embed_artwork,
+    "embed_cron",
+    _why_not_embed,
+    "Puts covers into the files that have none, at night. HARMONY_EMBED_CRON and "
+    "HARMONY_TIMEZONE say when, HARMONY_ARTWORK_POLICY what.",
+)
+apply_retention_schedule = _schedule(
+    apply_retention,
+    "retention_cron",
+    _always,
+    "Forgets old Spotify content and old runs. HARMONY_RETENTION_CRON and HARMONY_TIMEZONE say "
+    "when, HARMONY_RETENTION_DAYS and HARMONY_RUN_HISTORY_DAYS what.",
+)

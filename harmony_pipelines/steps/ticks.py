@@ -1,0 +1,47 @@
+"""Whether a schedule starts its job now, or why it waits; nothing is called, little is read."""
+
+from datetime import UTC, datetime
+
+from harmony_pipelines.clients.catalogue import Catalogue, utc_text
+from harmony_pipelines.clients.discographies import how_many_due
+from harmony_pipelines.clients.locks import holder_of
+from harmony_pipelines.clients.quota import Quota, QuotaLimits
+from harmony_pipelines.domain.errors import HarmonyError, Reason
+from harmony_pipelines.settings import Settings
+
+_LISTINGS = "artist_albums"
+
+
+def why_not_refresh(settings: Settings, now: datetime) -> str | None:
+    """Why no refresh is started: nothing is due, or Spotify may not be asked; None: start it."""
+    store = Catalogue.open(settings.database_url)
+    try:
+        due, next_due_at, last_attempt_at = how_many_due(store, now)
+        if not due and not _was_edited(settings, last_attempt_at):
+            return f"Nothing is due; the next artist is at {next_due_at or 'no time'}."
+        limits = QuotaLimits(daily_requests=settings.spotify_daily_requests)
+        try:
+            Quota(store.engine, limits).check(_LISTINGS)
+        except HarmonyError as error:
+            wait = "cooldown" if error.reason is Reason.COOLDOWN else "budget spent"
+            return f"{wait.capitalize()}, {due} artists wait. {error.message}"
+        return None
+    finally:
+        store.close()
+
+
+def why_not_alone(settings: Settings, work: str) -> str | None:
+    """Which run, also one on the command line, is at the work just now; None: nobody."""
+    holder = holder_of(settings.locks_dir / f"{work}.lock")
+    return f"A run is at it already: {holder.run_id or 'one just started'}." if holder else None
+
+
+def _was_edited(settings: Settings, last_attempt_at: str | None) -> bool:
+    """Whether the watchlist is newer than what any run made of it."""
+    if last_attempt_at is None:
+        return True  # nobody was ever looked at: the run says what is missing, if anything is
+    try:
+        edited = datetime.fromtimestamp(settings.watchlist_path.stat().st_mtime, UTC)
+    except OSError:
+        return False
+    return utc_text(edited) > last_attempt_at
