@@ -1,20 +1,22 @@
 """What a run says of decisions that cannot be followed."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.catalogue import Catalogue
 from harmony_pipelines.metadata import table
 from harmony_pipelines.runs import Context
 from harmony_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from harmony_pipelines.clients.catalogue import Catalogue
 
 _LINES_LOGGED = 10
 
 
 def say_strangers(
-    context: Context, settings: Settings, store: Catalogue, part: Literal["match", "cover"]
+    context: Context, settings: Settings, store: "Catalogue", part: Literal["match", "cover"]
 ) -> dict[str, Any]:
     """Warn of the lines of decisions.yaml about no album of the library; metadata lists them."""
+    from harmony_pipelines.clients import tables
     from harmony_pipelines.clients.watchlist import read_decisions
 
     decisions = read_decisions(settings.decisions_path)
