@@ -17,7 +17,11 @@ from harmony_pipelines.clients.quota import Quota, QuotaLimits
 from harmony_pipelines.definitions import defs
 from harmony_pipelines_tests.conftest import Home
 
-SCHEDULES = {schedule.name: schedule for schedule in defs.schedules or ()}
+SCHEDULES = {
+    schedule.name: schedule
+    for schedule in defs.schedules or ()
+    if isinstance(schedule, dg.ScheduleDefinition)
+}
 REFRESH_TICK = "refresh_catalogue_schedule"
 AT = datetime(2026, 11, 23, 9, 12, tzinfo=UTC)
 

@@ -7,20 +7,19 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmony_pipelines.clients.file_errors import file_error, shown, speaking_of
+from harmony_pipelines.clients.file_errors import NO_SUCH_FEATURE, file_error, shown, speaking_of
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 _SUFFIX_OF = {"image/jpeg": ".jpg", "image/png": ".png"}
 _USUAL_NAMES = ("cover", "folder", "front")
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _MAX_BYTES = 256 << 20
-_NO_SUCH_FEATURE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENOLCK}
-_NO_LINKS = {errno.EPERM, errno.EMLINK, *_NO_SUCH_FEATURE}
-_NOT_ALLOWED = {errno.EPERM, errno.EACCES, *_NO_SUCH_FEATURE}
+_NO_LINKS = {errno.EPERM, errno.EMLINK, *NO_SUCH_FEATURE}
+_NOT_ALLOWED = {errno.EPERM, errno.EACCES, *NO_SUCH_FEATURE}
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _made_beside(path: Path, new: NewFile) -> Iterator[Path]:
     like = new.like.stat()
     handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with _tolerated(_NO_SUCH_FEATURE):
+        with _tolerated(NO_SUCH_FEATURE):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _write_whole(handle, new.data)
         for owner in ((like.st_uid, like.st_gid), (-1, like.st_gid)):
@@ -201,7 +200,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _tolerated(numbers: set[int]) -> Iterator[None]:
+def _tolerated(numbers: Collection[int]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
