@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harmony_pipelines.clients.catalogue import Catalogue
     from harmony_pipelines.clients.quota import Quota
     from harmony_pipelines.clients.spotify import SpotifyClient
+    from harmony_pipelines.clients.spotify_abilities import App
     from harmony_pipelines.clients.spotify_config import SpotifyConfig
     from harmony_pipelines.domain.deadline import Deadline
     from harmony_pipelines.settings import Settings
@@ -45,51 +46,66 @@ class SpotifyResource(dg.ConfigurableResource):
         settings: "Settings",
         catalogue: "Catalogue",
         deadline: "Deadline",
-        max_requests: int | None = None,
+        quota: "Quota | None" = None,
     ) -> "Iterator[SpotifyClient]":
         """A client whose every wait ends at the deadline and whose every call ends with the block.
 
-        It makes at most `max_requests` calls; its budget and pace are everybody's.
+        Its budget and pace are everybody's; `quota` is this run's part of them.
         """
         from harmony_pipelines.clients.patience import Patience
         from harmony_pipelines.clients.spotify import SpotifyClient
 
         config, over = self._config(settings), threading.Event()
-        quota = self.quota(settings, catalogue, max_requests)
+        app = self.app(settings, catalogue)
+        quota = quota or self.quota(settings, catalogue)
         try:
-            yield SpotifyClient(config, quota, Patience(deadline, over))
+            yield SpotifyClient(config, quota, Patience(deadline, over), app)
         finally:
             over.set()
 
+    def app(self, settings: "Settings", catalogue: "Catalogue") -> "App":
+        """What the app may do, as far as it is known."""
+        from harmony_pipelines.clients.spotify_abilities import App, AppMemory
+
+        memory = AppMemory(
+            catalogue.engine, settings.spotify_client_id or "", settings.spotify_api_url
+        )
+        return App(settings.spotify_profile, memory)
+
     def quota(
-        self, settings: "Settings", catalogue: "Catalogue", max_requests: int | None = None
+        self,
+        settings: "Settings",
+        catalogue: "Catalogue",
+        max_requests: int | None = None,
+        *,
+        is_named: bool = False,
     ) -> "Quota":
-        """The budget and pace that all processes share."""
-        from harmony_pipelines.clients.quota import Quota, QuotaLimits
+        """The budget and pace that all processes share, of which this run makes few calls.
+
+        It books at most `max_requests`, and leaves the reserve alone unless the user named what
+        is asked for.
+        """
+        from harmony_pipelines.clients.quota import ISRCS, Quota, QuotaLimits
 
         limits = QuotaLimits(
             per_second=settings.spotify_requests_per_second,
             daily_requests=settings.spotify_daily_requests,
-            by_family={"tracks": settings.spotify_isrc_daily_requests},
+            by_family={ISRCS: settings.spotify_isrc_daily_requests},
             a_run=max_requests,
+            is_named=is_named,
         )
         return Quota(catalogue.engine, limits)
 
     def _config(self, settings: "Settings") -> "SpotifyConfig":
-        """What the settings say of the app.
-
-        `auto` means `development` for now: its calls work for every kind of app, and nothing is
-        probed. Whoever has the extended quota writes `extended`.
-        """
-        from harmony_pipelines.clients.spotify_config import DEVELOPMENT, EXTENDED, SpotifyConfig
+        """What the settings say of the app."""
+        from harmony_pipelines.clients.spotify_config import SpotifyConfig
 
         credentials = settings.spotify_credentials()
-        extended = settings.spotify_profile == EXTENDED
         return SpotifyConfig(
             client_id=credentials.client_id,
             client_secret=credentials.client_secret,
             market=settings.spotify_market(),
-            profile=EXTENDED if extended else DEVELOPMENT,
+            profile=settings.spotify_profile,
             api_url=settings.spotify_api_url,
             accounts_url=settings.spotify_accounts_url,
             appears_on_max=settings.appears_on_max,

@@ -256,7 +256,8 @@ SETTINGS: Mapping[str, Setting] = {
         "HARMONY_SPOTIFY_PROFILE",
         values.choice("auto", "development", "extended"),
         "auto",
-        "What your Spotify app may do; write extended only if it has the extended quota.",
+        "What your Spotify app may do: auto finds out once whether it may ask for several albums "
+        "at once, and spends no more; write extended only if it has the extended quota.",
     ),
     "spotify_daily_requests": Setting(
         "HARMONY_SPOTIFY_DAILY_REQUESTS",
@@ -512,7 +513,6 @@ _TO_COME = (
     "heartbeat_url",
     "notify_on",
     "notify_urls",
-    "spotify_isrc_daily_requests",
 )
 """Settings whose part of the product is still to be built."""
 

@@ -110,7 +110,7 @@ def home(tmp_path: Path, server: SpotifyServer, monkeypatch: pytest.MonkeyPatch)
     environment = home.demo.environment(server)
     home.set(**{name: value for name, value in environment.items() if name.startswith(_OURS)})
     home.unset("DAGSTER_HOME")
-    home.set(HARMONY_SPOTIFY_REQUESTS_PER_SECOND="100")
+    home.set(HARMONY_SPOTIFY_REQUESTS_PER_SECOND="100", HARMONY_SPOTIFY_PROFILE="development")
     return home
 
 

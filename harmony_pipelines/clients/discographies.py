@@ -1,8 +1,11 @@
-"""One artist's discography in the catalogue: read, and written whole in one transaction."""
+"""One artist's listings in the catalogue: read, and written whole in one transaction.
+
+The bodies of the albums are read and written apart: `clients/backlog.py`.
+"""
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -16,12 +19,13 @@ from harmony_pipelines.clients.tables import (
     refresh_state,
     spotify_albums,
     spotify_artists,
-    spotify_tracks,
     watchlist,
 )
 from harmony_pipelines.domain import cadence, releases
-from harmony_pipelines.domain.discography import BODY_COLUMNS, ArtistCatalogue
+from harmony_pipelines.domain.discography import BODY_COLUMNS, ArtistCatalogue, listed_as
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
+
+_TRIED_AGAIN = {"partial": "failed"}
 
 _NEVER = {
     "status": "never",
@@ -55,19 +59,21 @@ class Saved:
 
     status: str
     albums: int = 0
-    tracks: int = 0
-    new: int = 0
     bodies_pending: int = 0
     next_due_at: str | None = None
 
 
 def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
-    """The watched artists that are due, longest due first; those never refreshed before all."""
+    """The watched artists that are due, longest due first; those without a baseline after all.
+
+    The rows of `watchlist` with `baseline_at`.
+    """
     due_at = sa.func.coalesce(refresh_state.c.next_due_at, "")
     return catalogue.rows(
         _active()
+        .add_columns(refresh_state.c.baseline_at)
         .where(due_at <= utc_text(now), sa.func.coalesce(refresh_state.c.status, "") != "gone")
-        .order_by(due_at, *_FILE_ORDER)
+        .order_by(refresh_state.c.baseline_at.is_(None), due_at, *_FILE_ORDER)
         .limit(limit)
     )
 
@@ -87,6 +93,19 @@ def how_many_due(catalogue: Catalogue, now: datetime) -> tuple[int, str | None, 
         .where(watchlist.c.paused == 0, sa.func.coalesce(refresh_state.c.status, "") != "gone")
     )
     return row["due"], row["next"], row["last"]
+
+
+def without_baseline(catalogue: Catalogue) -> list[int]:
+    """The number of followed groups of each watched artist that was never listed whole."""
+    rows = catalogue.rows(
+        _active()
+        .with_only_columns(watchlist.c.groups)
+        .where(
+            refresh_state.c.baseline_at.is_(None),
+            sa.func.coalesce(refresh_state.c.status, "") != "gone",
+        )
+    )
+    return [len(json.loads(row["groups"] or "[]")) for row in rows]
 
 
 def least_recently_listed(catalogue: Catalogue, limit: int) -> list[Row]:
@@ -113,10 +132,6 @@ class Stored:
 
     artist_at: datetime | None
     """When the artist's own body was read."""
-    bodies: frozenset[str]
-    """The albums whose body is stored."""
-    pending: tuple[Row, ...]
-    """The albums whose body is still to be read."""
     seen: frozenset[str]
     """The albums known when a refresh last saw all that may be new."""
     listed: int
@@ -128,7 +143,14 @@ class Stored:
 
 def stored(catalogue: Catalogue, artist_id: str) -> Stored:
     """What the catalogue holds of an artist."""
-    albums = catalogue.table(spotify_albums, spotify_albums.c.artist_id == artist_id)
+    albums = catalogue.rows(
+        sa.select(
+            spotify_albums.c.album_id,
+            spotify_albums.c.album_group,
+            spotify_albums.c.first_seen_at,
+            spotify_albums.c.last_seen_at,
+        ).where(spotify_albums.c.artist_id == artist_id)
+    )
     artist = next(
         iter(catalogue.table(spotify_artists, spotify_artists.c.artist_id == artist_id)), None
     )
@@ -139,8 +161,6 @@ def stored(catalogue: Catalogue, artist_id: str) -> Stored:
     complete_at, listed_at = state["last_complete_at"] or "", state["last_listed_at"]
     return Stored(
         artist_at=_moment(artist["fetched_at"]) if artist else None,
-        bodies=frozenset(row["album_id"] for row in albums if row["fetched_at"]),
-        pending=tuple(row for row in albums if not (row["fetched_at"] or row["removed_at"])),
         seen=frozenset(row["album_id"] for row in albums if row["first_seen_at"] <= complete_at),
         listed=sum(
             row["album_group"] in groups and row["last_seen_at"] >= (listed_at or "")
@@ -153,7 +173,7 @@ def stored(catalogue: Catalogue, artist_id: str) -> Stored:
 
 
 def save_discography(catalogue: Catalogue, brought: ArtistCatalogue, attempt: Attempt) -> Saved:
-    """Commit what a refresh brought: artist, albums, tracks, news and state, or nothing of it."""
+    """Commit what a refresh brought: artist, listed albums, news and state, or nothing of it."""
     with catalogue.writing() as connection:
         return _Writer(connection, brought, attempt).save()
 
@@ -172,7 +192,7 @@ def untold(catalogue: Catalogue) -> list[Row]:
 
 
 def mark_told(catalogue: Catalogue, artist_id: str) -> None:
-    """Remember that Dagster knows of the artist's last attempt."""
+    """Remember that Dagster knows of all that was committed of the artist."""
     with catalogue.writing() as connection:
         connection.execute(
             sa.update(refresh_state)
@@ -231,12 +251,11 @@ class _Writer:
     def save(self) -> Saved:
         stored = {row["album_id"]: row for row in self._of_artist(spotify_albums)}
         self._save_artist()
-        new = self._save_news(stored)
-        self._save_albums()
-        self._save_tracks()
+        self._save_news(stored)
+        self._save_albums(stored)
         if self._brought.complete and not self._brought.newest_only:
             self._mark_removed()
-        return replace(self.save_state(self._status()), new=new)
+        return self.save_state(self._status())
 
     def save_state(self, status: str) -> Saved:
         brought, last, error = self._brought, self._state, self._brought.error
@@ -253,6 +272,7 @@ class _Writer:
             "last_attempt_at": self._now,
             "next_due_at": self._next_due(status, attempts),
             "requests": self._attempt.requests,
+            "bodies_pending": self._pending(),
         }
         if brought.complete:
             row |= self._completed()
@@ -260,7 +280,6 @@ class _Writer:
         return Saved(
             status,
             albums=self._count(spotify_albums, spotify_albums.c.removed_at.is_(None)),
-            tracks=self._count(spotify_tracks),
             bodies_pending=row["bodies_pending"],
             next_due_at=row["next_due_at"],
         )
@@ -274,19 +293,17 @@ class _Writer:
             "baseline_at": last["baseline_at"] or self._now,
             "market": self._attempt.market,
             "groups": json.dumps(brought.groups),
-            "bodies_pending": brought.bodies_pending,
         }
 
     def _status(self) -> str:
         error = self._brought.error
         if self._attempt.stopped or (error and error.code is ErrorCode.RATE_LIMITED):
             return "deferred"
-        return "complete" if error is None and self._brought.complete else "partial"
+        if error or not self._brought.complete:
+            return "partial"
+        return "deferred" if self._pending() else "complete"
 
     def _next_due(self, status: str, attempts: int) -> str | None:
-        free = self._until_bodies_may_be_read()
-        if status == "deferred" and free is not None:
-            return utc_text(self._attempt.now + free)
         today = self._attempt.now.date()
         dates = [
             day
@@ -295,7 +312,7 @@ class _Writer:
         ]
         state = cadence.ArtistState(
             artist_id=self._artist_id,
-            status="failed" if status == "partial" else status,
+            status="complete" if self._brought.complete else _TRIED_AGAIN.get(status, status),
             attempts=attempts,
             next_due_at=_moment(self._state["next_due_at"]),
             latest_release=max(dates, default=None),
@@ -303,12 +320,6 @@ class _Writer:
         )
         due = cadence.next_due(state, self._attempt.now)
         return utc_text(due) if due else None
-
-    def _until_bodies_may_be_read(self) -> timedelta | None:
-        """How long the budget is spent where only bodies wait: listing again before is waste."""
-        brought = self._brought
-        wait = brought.error.details.get("retry_after_s") if brought.error else None
-        return timedelta(seconds=wait) if brought.complete and isinstance(wait, float) else None
 
     def _save_artist(self) -> None:
         artist = self._brought.artist
@@ -322,78 +333,66 @@ class _Writer:
                 .values(name=artist["name"])
             )
 
-    def _save_news(self, stored: dict[str, Row]) -> int:
+    def _save_news(self, stored: dict[str, Row]) -> None:
         baseline = frozenset(json.loads(self._state["groups"]))
         same_market = self._state["market"] == self._attempt.market
-        seen = releases.Seen(
-            ids=frozenset(stored),
-            baseline_groups=baseline if same_market else frozenset(),
-            albums=list(stored.values()),
-            tracks=self._of_artist(spotify_tracks) if stored else (),
-        )
+        seen = releases.Seen(frozenset(stored), baseline if same_market else frozenset())
         news = releases.new_releases(
-            self._artist(), self._brought.albums, self._brought.tracks, seen,
-            self._attempt.now.date(),
-        )  # fmt: skip
-        shown = new_releases.c.hidden_reason.is_(None)
-        before = self._count(new_releases, shown)
+            self._artist(), self._brought.albums, seen, self._attempt.now.date()
+        )
         upsert(
             self._connection,
             new_releases,
             [{**row, "first_seen_at": self._now, "run_id": self._attempt.run_id} for row in news],
             update=(),
         )
-        return self._count(new_releases, shown) - before
 
-    def _save_albums(self) -> None:
-        albums, fetched = self._brought.albums, self._brought.fetched
-        self._upsert_albums([row for row in albums if row["album_id"] in fetched], True)
-        self._upsert_albums([row for row in albums if row["album_id"] not in fetched], False)
+    def _save_albums(self, stored: dict[str, Row]) -> None:
+        rows = [self._listed(row, stored.get(str(row["album_id"]))) for row in self._brought.albums]
+        upsert(self._connection, spotify_albums, [row for row in rows if row])
         self._connection.execute(
             sa.update(spotify_albums)
             .where(
                 spotify_albums.c.artist_id == self._artist_id,
-                spotify_albums.c.album_id.in_(sorted(self._brought.gone)),
+                spotify_albums.c.album_id.in_(
+                    sorted(str(row["album_id"]) for row in self._brought.albums)
+                ),
             )
-            .values(fetched_at=self._now)
+            .values(last_seen_at=self._now, removed_at=None)
         )
 
-    def _upsert_albums(self, albums: Iterable[Row], whole: bool) -> None:
-        rows = [
-            {
-                **album,
-                "first_seen_at": self._now,
-                "last_seen_at": self._now,
-                "removed_at": None,
-                "fetched_at": self._now if whole else None,
-            }
-            for album in albums
-        ]
-        kept = {"artist_id", "album_id", "first_seen_at"}
-        if not whole:
-            kept |= {"fetched_at", *BODY_COLUMNS}
-        columns = [c.name for c in spotify_albums.columns if c.name not in kept]
-        upsert(self._connection, spotify_albums, rows, update=columns)
+    def _listed(self, row: Row, known: Row | None) -> Row | None:
+        """The row to store of a listing's entry; None where it says what is stored already.
 
-    def _save_tracks(self) -> None:
-        fetched = sorted(self._brought.fetched)
-        if not fetched:
-            return
-        of_these = (
-            spotify_tracks.c.artist_id == self._artist_id,
-            spotify_tracks.c.album_id.in_(fetched),
+        The body knows better than the listing, which may still name what was withdrawn.
+        """
+        looks = listed_as(row)
+        if known and known["listed_as"] == looks and known["album_group"] == row["album_group"]:
+            return None
+        new = {"first_seen_at": self._now, "last_seen_at": self._now, "fetched_at": None}
+        if known is None or known["listed_as"] == looks:
+            base = known or {**row, **new, "body_due_at": self._now}
+        else:  # changed, or stored by an older version, or forgotten and listed again
+            is_changed = known["listed_as"] is not None or not known["fetched_at"]
+            due = self._now if is_changed else known["body_due_at"]
+            base = known | row | {name: known[name] for name in BODY_COLUMNS}
+            base |= {"body_due_at": due}
+        return {
+            **base,
+            "album_group": row["album_group"],
+            "removed_at": None,
+            "listed_as": looks,
+        }
+
+    def _pending(self) -> int:
+        """The albums of the followed groups whose body was never read."""
+        groups = self._brought.groups or json.loads(self._state["groups"])
+        return self._count(
+            spotify_albums,
+            spotify_albums.c.removed_at.is_(None),
+            spotify_albums.c.fetched_at.is_(None),
+            spotify_albums.c.album_group.in_(groups),
         )
-        isrcs = dict(
-            self._connection.execute(
-                sa.select(spotify_tracks.c.track_id, spotify_tracks.c.isrc).where(*of_these)
-            ).all()
-        )
-        self._connection.execute(sa.delete(spotify_tracks).where(*of_these))
-        rows = [
-            {**track, "isrc": track["isrc"] or isrcs.get(track["track_id"])}
-            for track in self._brought.tracks
-        ]
-        upsert(self._connection, spotify_tracks, rows)
 
     def _mark_removed(self) -> None:
         """Albums that two listings to the end in a row did not have, in the same market."""
@@ -416,6 +415,7 @@ class _Writer:
         return (
             dict(self._brought.artist or {})
             or self._first(spotify_artists)
+            or self._first(watchlist)
             or {"artist_id": self._artist_id, "name": ""}
         )
 

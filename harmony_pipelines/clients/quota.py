@@ -1,6 +1,10 @@
 """The request budget, the pace and the cooldown that all processes share and no restart forgets.
 
 They belong to the developer account: whoever calls Spotify books here first.
+
+Our own, because pyrate-limiter (4.3) keeps fixed rates: a pause or a cooldown that an answer asks
+of all processes, a budget that is learned and grows again, and a reserve that only some callers may
+spend would each be code around its buckets, and not in the one transaction that books a call.
 """
 
 import json
@@ -20,6 +24,15 @@ from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 FAMILIES = ("artists", "artist_albums", "albums", "album_tracks", "tracks", "search")
 """Spotify counts its endpoints in buckets; so do we."""
 
+ISRCS = "tracks"
+"""The family whose budget the user sets for itself, all of it to be spent by runs of their own."""
+
+PROBE = "probe"
+"""Finding out what the app may do is booked in its family and counted apart."""
+
+COUNTED = (*FAMILIES, PROBE)
+"""What a run's requests are counted by: all that costs quota."""
+
 TOKEN = "token"
 """Asking for a token is paced as any call, but not part of any budget."""
 
@@ -27,6 +40,9 @@ DAY = 86_400.0
 LONGEST_COOLDOWN = 7 * DAY
 LONGEST_PAUSE = 60.0
 """The longest `Retry-After` that is waited for; a longer one is a cooldown."""
+
+RESERVE = 10
+"""One in so many calls of a budget is kept for what the user named."""
 
 _LOWERED_TO = 0.8
 _GROWTH_A_DAY = 1.05
@@ -46,10 +62,16 @@ class QuotaLimits:
     """Families whose daily budget is another than `daily_requests`."""
     a_run: int | None = None
     """The calls that may be booked through one `Quota`, all families together."""
+    is_named: bool = False
+    """Whether the user named what is asked for: only that may spend the reserve."""
 
     def budget(self, family: str) -> int:
         """The calls of the family that a rolling day may hold."""
         return self.by_family.get(family, self.daily_requests)
+
+    def kept(self, family: str, budget: int) -> int:
+        """How many calls of a budget are not for whoever has these limits."""
+        return 0 if self.is_named or family == ISRCS else budget // RESERVE
 
 
 class Quota:
@@ -141,9 +163,17 @@ class Quota:
             return self._budget(connection, family)
 
     def left(self, family: str) -> int:
-        """The calls of the family that are still free."""
+        """The calls of the family that are still free, the reserve among them."""
         with reading(self._engine) as connection:
             return max(0, self._budget(connection, family) - self._spent(connection, family))
+
+    def why_not(self, family: str) -> HarmonyError | None:
+        """What keeps a call of the family from being booked now; None if nothing does."""
+        try:
+            self.check(family)
+        except HarmonyError as refusal:
+            return refusal
+        return None
 
     def _book(self, family: str) -> float:
         """Book a call now and return 0, or return the seconds until there is a slot."""
@@ -171,14 +201,17 @@ class Quota:
             return
         self._refuse_if_run_spent(family)
         budget, spent = self._budget(connection, family), self._spent(connection, family)
-        if spent >= budget:
-            wait = self._until_free(connection, family, spent - budget)
+        kept = self._limits.kept(family, budget)
+        if spent >= budget - kept:
+            wait = self._until_free(connection, family, spent - (budget - kept))
+            setting = "ISRC_DAILY_REQUESTS" if family == ISRCS else "DAILY_REQUESTS"
+            reserve = f", but for {kept} kept for artists you name" if kept else ""
             raise HarmonyError(
                 ErrorCode.RATE_LIMITED,
                 Reason.BUDGET_SPENT,
-                f"The {budget} requests that a day may spend on Spotify's {family} are spent; "
-                f"the next is free in {wait / 3600:.1f} h "
-                "(HARMONY_SPOTIFY_DAILY_REQUESTS sets the budget).",
+                f"The {budget} requests that a day may spend on Spotify's {family} are "
+                f"spent{reserve}; the next is free in {wait / 3600:.1f} h "
+                f"(HARMONY_SPOTIFY_{setting} sets the budget).",
                 family=family,
                 budget=budget,
                 retry_after_s=round(wait, 1),

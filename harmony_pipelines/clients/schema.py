@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-REVISION = "0002"
+REVISION = "0003"
 """The version of `tables`: the last of `migrations/versions`."""
 
 _FIRST = "0001"

@@ -5,7 +5,7 @@ wrong.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,15 @@ from typing import TypeAlias, cast
 
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.quota import Quota
+from harmony_pipelines.clients.spotify_abilities import (
+    ALBUMS_A_BATCH,
+    BATCHES,
+    NONE,
+    NONE_FOR_NOW,
+    TRACKS_A_BATCH,
+    Abilities,
+    App,
+)
 from harmony_pipelines.clients.spotify_calls import SpotifyCalls
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.clients.spotify_refusals import Question, bad_answer
@@ -36,10 +45,17 @@ FAILURES_IN_A_ROW = 3
 Answer: TypeAlias = Json | HarmonyError
 """What came of asking for one thing among several."""
 
+SHORT_PAGE = 10
+"""The entries of a listing's page that every app may ask for."""
+
+_LONG_PAGE = 50
 _TRACKS_A_PAGE = 50
-_ALBUMS_A_BATCH = 20
-_TRACKS_A_BATCH = 50
 _MOST_PAGES = 100
+_MAY_NOT_BE_ASKED = (Reason.ENDPOINT_REMOVED, Reason.REQUEST_REFUSED)
+
+_SOME_ALBUM = "4aawyAB9vmqN3uQ7FjRGTy"
+"""An album to ask for where only it matters that one may ask; an unknown one would do as well."""
+
 _EVERYBODYS = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.AUTH_REQUIRED, ErrorCode.CONFLICT})
 
 
@@ -52,12 +68,18 @@ class Listing(list[Json]):
 class SpotifyClient:
     """Asks Spotify, in the pages that the app's profile allows; for a few threads at a time."""
 
-    def __init__(self, config: SpotifyConfig, quota: Quota, patience: Patience | Deadline) -> None:
+    def __init__(
+        self,
+        config: SpotifyConfig,
+        quota: Quota,
+        patience: Patience | Deadline,
+        app: App | None = None,
+    ) -> None:
         if isinstance(patience, Deadline):
             patience = Patience(patience)
         self._config = config
         self._calls = SpotifyCalls(config, quota, patience)
-        self._page = 50 if config.is_extended else 10
+        self._app = app or App(config.profile)
 
     def within(self, deadline: Deadline) -> "SpotifyClient":
         """The client for a part of the work with its own deadline and its own count of requests.
@@ -70,11 +92,30 @@ class SpotifyClient:
 
     @property
     def requests(self) -> Counter[str]:
-        """The calls made so far by family; `token` and `retries` count apart.
+        """The calls made so far by family; `token`, `probe` and `retries` count apart.
 
         A retry is also among its family's calls: it costs quota like any other.
         """
         return self._calls.requests
+
+    @property
+    def all_requests(self) -> Counter[str]:
+        """The same of this client and all that share its token."""
+        return self._calls.total.requests
+
+    @property
+    def albums_a_call(self) -> int:
+        """How many bodies of albums one call may bring."""
+        return ALBUMS_A_BATCH if self._abilities().batches else 1
+
+    @property
+    def tracks_a_call(self) -> int:
+        """How many bodies of tracks one call may bring."""
+        return TRACKS_A_BATCH if self._abilities().batches else 1
+
+    def why_not(self, family: str) -> HarmonyError | None:
+        """What keeps a call of the family from being made now: a spent budget, a cooldown."""
+        return self._calls.why_not(family)
 
     def artist(self, artist_id: str) -> Json:
         """The artist's body."""
@@ -103,26 +144,33 @@ class SpotifyClient:
             needs=("items",),
             unknown=Reason.UNKNOWN_ARTIST,
         )
-        most = self._config.appears_on_max if group == "appears_on" else _MOST_PAGES * self._page
+        size = self._page_size()
+        most = self._config.appears_on_max if group == "appears_on" else _MOST_PAGES * size
         seen: set[object] = set()
         offset, ended = 0, False
         while not ended and offset < most:
-            page = self._calls.ask(question, include_groups=group, limit=self._page, offset=offset)
+            try:
+                page = self._calls.ask(question, include_groups=group, limit=size, offset=offset)
+            except HarmonyError as error:
+                if not (_is_page_too_long(error, size) and self._app.loses(long_pages=False)):
+                    raise
+                size = SHORT_PAGE
+                continue
             new = _unseen(_items(page, question), seen)
             ended = not new or page.get("next") is None
             yield new[: most - offset], ended
-            offset += self._page
+            offset += size
 
     def albums(self, album_ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
         """Each album's body with all its tracks, or why it could not be had."""
-        for album_id, answer in self._several("albums", album_ids, _ALBUMS_A_BATCH):
+        for album_id, answer in self._several("albums", album_ids, ALBUMS_A_BATCH):
             if not isinstance(answer, HarmonyError):
                 answer = _or_error(partial(self._with_all_tracks, album_id, answer))
             yield album_id, answer
 
     def tracks(self, track_ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
         """Each track's full body, which alone has the ISRC, or why it could not be had."""
-        yield from self._several("tracks", track_ids, _TRACKS_A_BATCH)
+        yield from self._several("tracks", track_ids, TRACKS_A_BATCH)
 
     def search_artists(self, name: str) -> list[Json]:
         """The artists that Spotify finds first for a name, by one request."""
@@ -142,13 +190,15 @@ class SpotifyClient:
         self, family: str, ids: Sequence[str], batch_size: int
     ) -> Iterator[tuple[str, Answer]]:
         ids = list(dict.fromkeys(ids))
-        if not self._config.is_extended:
-            for one in ids:
-                question = _question_about(family, one)
-                yield one, _or_error(partial(self._calls.ask, question))
+        if not self._abilities().batches:
+            yield from self._one_by_one(family, ids)
             return
         for start in range(0, len(ids), batch_size):
             yield from self._batch(family, ids[start : start + batch_size])
+
+    def _one_by_one(self, family: str, ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
+        for one in ids:
+            yield one, _or_error(partial(self._calls.ask, _question_about(family, one)))
 
     def _batch(self, family: str, ids: Sequence[str]) -> Iterator[tuple[str, Answer]]:
         question = Question(
@@ -159,10 +209,45 @@ class SpotifyClient:
             if not isinstance(bodies, list) or len(bodies) != len(ids):
                 raise bad_answer(question, f"it does not hold {len(ids)} entries")
         except HarmonyError as error:
-            yield from ((one, error) for one in ids)
+            if error.reason is Reason.ENDPOINT_REMOVED and self._app.loses(batches=False):
+                yield from self._one_by_one(family, ids)
+            else:
+                yield from ((one, error) for one in ids)
             return
         for one, body in zip(ids, cast("list[object]", bodies), strict=True):
             yield one, _in_batch(family, one, body)
+
+    def _page_size(self) -> int:
+        return _LONG_PAGE if self._abilities().long_pages else SHORT_PAGE
+
+    def _abilities(self) -> Abilities:
+        return self._app.abilities(self._probe)
+
+    def _probe(self) -> Abilities | None:
+        """Ask for a batch of one: whoever may do that may ask for long pages too, or is told.
+
+        Removed endpoints were also seen to answer 429, which may as well be meant; so it is
+        believed for a while. What ends the run is raised, what may pass says nothing.
+        """
+        question = Question(
+            "albums",
+            "albums",
+            "an album, to learn whether it may ask for several at once",
+            needs=("albums",),
+            is_batch=True,
+            is_probe=True,
+        )
+        try:
+            self._calls.ask(question, ids=_SOME_ALBUM)
+        except HarmonyError as error:
+            if error.reason in _MAY_NOT_BE_ASKED or error.code is ErrorCode.NOT_FOUND:
+                return NONE
+            if error.reason in (Reason.RATE_LIMIT, Reason.QUOTA_EXCEEDED):
+                return NONE_FOR_NOW
+            if concerns_everybody(error) and error.reason is not Reason.BUDGET_SPENT:
+                raise
+            return None
+        return BATCHES
 
     def _with_all_tracks(self, album_id: str, body: Json) -> Json:
         """The body under the id that was asked for, with the tracks of every page."""
@@ -212,7 +297,7 @@ def list_artist(
 ) -> ArtistCatalogue:
     """The artist and its listings without bodies; raises only if nothing at all could be read."""
     in_order = tuple(group for group in GROUPS if group in groups)
-    artist = artist_row(client.artist(artist_id)) if look.with_artist else None
+    artist = _artist(client, artist_id) if look.with_artist else None
     listed = _Listed(artist_id)
     error = None
     try:
@@ -230,9 +315,18 @@ def list_artist(
         complete=error is None,
         newest_only=listed.newest_only,
         capped=frozenset(listed.capped),
-        bodies_pending=len(listed.rows),
         error=error,
     )
+
+
+def _artist(client: SpotifyClient, artist_id: str) -> Row | None:
+    """The artist's row; None where the budget is spent: that of listings is another."""
+    try:
+        return artist_row(client.artist(artist_id))
+    except HarmonyError as error:
+        if error.reason is not Reason.BUDGET_SPENT:
+            raise
+        return None
 
 
 class _Listed:
@@ -261,50 +355,37 @@ class _Listed:
                 return
 
 
-def add_bodies(
-    client: SpotifyClient,
-    listed: ArtistCatalogue,
-    known: Collection[str] = frozenset(),
-    earlier: Sequence[Row] = (),
-) -> ArtistCatalogue:
-    """The listed artist with the bodies not yet known, newest first; keeps what came.
+@dataclass(frozen=True)
+class BodiesRead:
+    """What came of asking for the bodies of some albums of one artist."""
 
-    `earlier` are albums of former listings whose bodies are still to be read. One album that
-    Spotify cannot deliver does not hold up the others; a fault that is everybody's, or several in
-    a row, ends the reading.
+    artist_id: str
+    bodies: Mapping[str, Body]
+    gone: frozenset[str]
+    """The albums that were listed although Spotify has no body for them."""
+    errors: tuple[HarmonyError, ...] = ()
+
+
+def read_bodies(client: SpotifyClient, artist_id: str, groups: Mapping[str, str]) -> BodiesRead:
+    """The bodies of the albums in `groups`, each with its group, in that order.
+
+    One album that Spotify cannot deliver does not hold up the others; a fault that is everybody's
+    ends the reading.
     """
-    groups = listed.bodies_to_read(known, earlier)
     bodies: dict[str, Body] = {}
     gone: set[str] = set()
     errors: list[HarmonyError] = []
-    in_a_row = 0
     for album_id, answer in client.albums(list(groups)):
         try:
-            bodies[album_id] = body_rows(listed.artist_id, groups[album_id], _or_raise(answer))
-            in_a_row = 0
+            bodies[album_id] = body_rows(artist_id, groups[album_id], _or_raise(answer))
         except HarmonyError as error:
             if error.code is ErrorCode.NOT_FOUND:
                 gone.add(album_id)
                 continue
             errors.append(error)
-            in_a_row += 1
-            if concerns_everybody(error) or in_a_row == FAILURES_IN_A_ROW:
+            if concerns_everybody(error):
                 break
-    pending = len(groups) - len(bodies) - len(gone)
-    return listed.with_bodies(bodies, gone, pending, _worst(errors))
-
-
-def read_artist(
-    client: SpotifyClient,
-    artist_id: str,
-    groups: Sequence[str],
-    known: Collection[str] = frozenset(),
-) -> ArtistCatalogue:
-    """The artist, its listings and the bodies not yet known; keeps what came before a failure."""
-    listed = list_artist(client, artist_id, groups)
-    if listed.error is not None:
-        return listed.with_pending(known)
-    return add_bodies(client, listed, known)
+    return BodiesRead(artist_id, bodies, frozenset(gone), tuple(errors))
 
 
 def concerns_everybody(error: HarmonyError) -> bool:
@@ -312,9 +393,9 @@ def concerns_everybody(error: HarmonyError) -> bool:
     return error.code in _EVERYBODYS or error.reason is Reason.DEADLINE
 
 
-def _worst(errors: Sequence[HarmonyError]) -> HarmonyError | None:
-    """The failure to report: the one that is everybody's, else the first."""
-    return next((error for error in errors if concerns_everybody(error)), next(iter(errors), None))
+def _is_page_too_long(error: HarmonyError, size: int) -> bool:
+    refused = error.reason is Reason.REQUEST_REFUSED and error.details.get("status") == 400
+    return size > SHORT_PAGE and refused and "limit" in error.message.lower()
 
 
 def _question_about(family: str, one: str) -> Question:

@@ -6,10 +6,11 @@ This is the only place that retries.
 import random
 import threading
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harmony_pipelines.clients.patience import Patience
-from harmony_pipelines.clients.quota import LONGEST_PAUSE, TOKEN, Quota
+from harmony_pipelines.clients.quota import LONGEST_PAUSE, PROBE, TOKEN, Quota
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.clients.spotify_refusals import (
     TOKEN_QUESTION,
@@ -38,6 +39,14 @@ _MAY_PASS = frozenset(
 )
 
 
+@dataclass
+class Total:
+    """The calls of all deadlines together, by family."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class SpotifyCalls:
     """Makes calls for one deadline; several of them share a token."""
 
@@ -47,6 +56,7 @@ class SpotifyCalls:
         quota: Quota,
         patience: Patience,
         store: "TokenStore | None" = None,
+        total: "Total | None" = None,
     ) -> None:
         from harmony_pipelines.clients.spotify_session import (
             BoundedSession,
@@ -65,15 +75,20 @@ class SpotifyCalls:
         self._quota = quota
         self._patience = patience
         self._store = store or TokenStore()
-        self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
+        self.total = total or Total()
         session = BoundedSession(config, patience)
         self._credentials = ClientCredentials(session, self._store, self._book_token)
         self._spotify = open_spotify(session, self._credentials)
 
     def within(self, deadline: Deadline) -> "SpotifyCalls":
         """Calls for another deadline, counted anew, with the same token."""
-        return SpotifyCalls(self._config, self._quota, self._patience.within(deadline), self._store)
+        patience = self._patience.within(deadline)
+        return SpotifyCalls(self._config, self._quota, patience, self._store, self.total)
+
+    def why_not(self, family: str) -> HarmonyError | None:
+        """What keeps a call of the family from being made now: a spent budget, a cooldown."""
+        return self._quota.why_not(family)
 
     def ask(self, question: Question, **parameters: object) -> Json:
         """The answer's JSON object, which has all that the question needs."""
@@ -85,7 +100,7 @@ class SpotifyCalls:
                 is_old_token = error.reason is Reason.TOKEN_REFUSED and not has_new_token
                 has_new_token = has_new_token or is_old_token
                 wait = 0.0 if is_old_token else self._wait_after(error, attempt, question)
-                if wait is None or attempt == TRIES:
+                if wait is None or attempt == TRIES or question.is_probe:
                     raise
                 if wait:
                     self._patience.wait(wait)
@@ -95,7 +110,7 @@ class SpotifyCalls:
     def _answer(self, question: Question, parameters: dict[str, object]) -> Json:
         token = self._token(question)
         self._quota.acquire(question.family, self._patience.deadline, self._patience.wait)
-        self._count(question.family)
+        self._count(PROBE if question.is_probe else question.family)
         try:
             answer = self._spotify._get(question.path, **parameters, market=self._config.market)
         except Refusal as refusal:
@@ -120,8 +135,9 @@ class SpotifyCalls:
         self._count(TOKEN)
 
     def _count(self, family: str) -> None:
-        with self._lock:
+        with self.total.lock:
             self.requests[family] += 1
+            self.total.requests[family] += 1
 
     def _wait_after(self, error: HarmonyError, attempt: int, question: Question) -> float | None:
         """The seconds to wait before another try; None where none can help."""

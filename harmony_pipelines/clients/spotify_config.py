@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+AUTO = "auto"
 DEVELOPMENT = "development"
 EXTENDED = "extended"
 
@@ -14,7 +15,8 @@ class SpotifyConfig:
     client_secret: str = field(repr=False)
     market: str
     profile: str = DEVELOPMENT
-    """`development`: pages of 10, one album a call; `extended`: pages of 50, batches."""
+    """`development`: pages of 10, one album a call; `extended`: pages of 50, batches; `auto`:
+    what the app turns out to allow."""
     api_url: str = "https://api.spotify.com/v1"
     accounts_url: str = "https://accounts.spotify.com"
     connect_seconds: float = 5
@@ -24,8 +26,3 @@ class SpotifyConfig:
     most_bytes: int = 10 * 2**20
     appears_on_max: int = 50
     """How many of the newest albums that an artist only appears on are listed."""
-
-    @property
-    def is_extended(self) -> bool:
-        """Whether the app may use batch endpoints and long pages."""
-        return self.profile == EXTENDED

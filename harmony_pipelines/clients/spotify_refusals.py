@@ -28,6 +28,8 @@ class Question:
     unknown: Reason = Reason.HTTP_NOT_FOUND
     """Why the request fails where Spotify does not know what it is about."""
     is_batch: bool = False
+    is_probe: bool = False
+    """Whether only the refusal or its absence matters: asked once, counted apart."""
 
     @property
     def details(self) -> dict[str, object]:

@@ -95,7 +95,16 @@ spotify_albums = sa.Table(
     _text("last_seen_at", null=False),
     _text("removed_at"),
     _text("fetched_at"),
+    _text("listed_as"),
+    _text("body_due_at"),
+    sa.Index("spotify_albums_by_body_due", "body_due_at"),
 )
+"""Every release that was ever listed.
+
+`listed_as` is a fingerprint of the listing's entry, by which a change is seen; `body_due_at` is
+when the body is to be read, again or for the first time. The empty shell that Spotify leaves of a
+withdrawn release has an empty `name` and the `release_date` "0000".
+"""
 
 spotify_tracks = sa.Table(
     "spotify_tracks",
@@ -156,7 +165,9 @@ refresh_state = sa.Table(
 
 `last_complete_at` is when a refresh last saw all that may be new, `last_listed_at` when the
 listings were last read to their end: only then can it be seen that an album is gone.
-`materialised_at` is the attempt of which Dagster was told last; a kill may leave it behind.
+`materialised_at` is the attempt of which Dagster was told last; null if there is more to tell.
+An artist whose listing is whole while album bodies wait is `deferred`, with their number in
+`bodies_pending`; `requests` are those of the last listing and of the bodies since.
 """
 
 beets_albums = sa.Table(
@@ -328,4 +339,4 @@ spotify_state = sa.Table(
     _text("key", key=True),
     _text("value", null=False),
 )
-"""What all processes know of Spotify: the pace, the cooldown, the budgets that were learned."""
+"""What all processes know of Spotify: pace, cooldown, learned budgets, what the app may do."""

@@ -1,4 +1,4 @@
-"""When an artist is due to be looked at again, and in which order.
+"""When an artist and an album's body are due to be looked at again, and how long a backlog takes.
 
 | artist | looked at |
 |---|---|
@@ -8,15 +8,23 @@
 | failed | after an hour, doubling up to a week |
 | deferred, partial | still due, since when it was |
 | gone | never |
+
+An album's body is read when it is first listed, when its entry in a listing changes, every few
+days while the release is young, and else every half year.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 LONGEST = timedelta(days=30)
 SHORTEST = timedelta(days=1)
+
+BODY_LASTS = timedelta(days=180)
+YOUNG = timedelta(days=14)
+YOUNG_BODY_LASTS = timedelta(days=4)
+"""Labels correct what they have just released: tracks, covers and barcodes still change."""
 
 _FIRST_RETRY = timedelta(hours=1)
 _LAST_RETRY = timedelta(days=7)
@@ -55,15 +63,29 @@ def is_due(next_due_at: datetime | None, now: datetime) -> bool:
     return next_due_at is not None and next_due_at <= now
 
 
-def due_artists(due_at: Iterable[tuple[str, datetime | None]], now: datetime) -> list[str]:
-    """The ids of the artists that are due, longest due first."""
-    due = [(at, artist_id) for artist_id, at in due_at if at is not None and is_due(at, now)]
-    return [artist_id for _, artist_id in sorted(due)]
-
-
 def is_sweep_due(last_sweep_at: datetime | None, now: datetime) -> bool:
     """Whether a full sweep is due, which finds what was added with an old date."""
     return last_sweep_at is None or now - last_sweep_at >= LONGEST
+
+
+def next_retry(artist_id: str, attempts: int, now: datetime) -> datetime:
+    """When an artist of whom something could not be read is tried again."""
+    return now + _retry_gap(ArtistState(artist_id, "failed", attempts))
+
+
+def next_body_due(released: date | None, now: datetime) -> datetime:
+    """When the body of an album that was read now is read again."""
+    is_young = released is not None and released >= now.date() - YOUNG
+    return now + (YOUNG_BODY_LASTS if is_young else BODY_LASTS)
+
+
+def days_until_done(requests: Mapping[str, int], budgets: Mapping[str, int]) -> float:
+    """The days that requests of several families take at their daily budgets, side by side.
+
+    A budget of 0 is counted as 1: something would still be left then, and no number is endless.
+    """
+    days = [count / max(1, budgets[family]) for family, count in requests.items()]
+    return round(max(days, default=0.0), 1)
 
 
 def _retry_gap(state: ArtistState) -> timedelta:

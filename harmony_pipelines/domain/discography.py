@@ -4,10 +4,11 @@ The JSON is another program's word: any of it may be missing, of a wrong type or
 What identifies a thing must be there, else the answer is refused; everything else may be None.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -18,6 +19,8 @@ Row = dict[str, str | int | None]
 
 BODY_COLUMNS = ("upc", "label")
 """The columns of an album that only its body fills: a listing must not blank them."""
+
+_SHOWN_IN_LISTINGS = ("name", "album_type", "release_date", "total_tracks", "image_url")
 
 GROUPS = ("album", "single", "compilation", "appears_on")
 """How an album can relate to an artist; an album that is in two counts for the earlier."""
@@ -30,7 +33,7 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class ArtistCatalogue:
-    """What one reading of one artist brought, whole or in part."""
+    """What reading one artist's listings brought, whole or in part."""
 
     artist_id: str
     groups: tuple[str, ...]
@@ -44,56 +47,7 @@ class ArtistCatalogue:
     capped: frozenset[str] = frozenset()
     """The groups of which only the newest were listed, by a limit of ours: nothing that is
     missing from them was removed."""
-    fetched: frozenset[str] = frozenset()
-    """The albums whose body was read: their rows and tracks are whole."""
-    gone: frozenset[str] = frozenset()
-    """The albums that were listed although Spotify has no body for them."""
-    bodies_pending: int = 0
     error: HarmonyError | None = None
-
-    def bodies_to_read(
-        self, known: Collection[str] = (), earlier: Iterable[Row] = ()
-    ) -> dict[str, str]:
-        """The albums whose body is not known, newest first, each with its group.
-
-        `earlier` are albums of former listings whose bodies are still to be read.
-        """
-        rows = {str(row["album_id"]): row for row in (*earlier, *self.albums)}
-        newest = sorted(rows, key=lambda one: str(rows[one]["release_date"] or ""), reverse=True)
-        return {one: str(rows[one]["album_group"]) for one in newest if one not in known}
-
-    def with_bodies(
-        self,
-        bodies: Mapping[str, "Body"],
-        gone: Iterable[str],
-        pending: int,
-        error: HarmonyError | None,
-    ) -> "ArtistCatalogue":
-        """The same catalogue with the bodies that were read, and what is still to be read.
-
-        Bodies may be of albums that this listing did not reach; they are among the albums then.
-        """
-        listed = {row["album_id"] for row in self.albums}
-        others = [body.album for album_id, body in bodies.items() if album_id not in listed]
-        tracks = {row["track_id"]: row for body in bodies.values() for row in body.tracks}
-        return replace(
-            self,
-            albums=tuple(
-                bodies[album_id].album if (album_id := str(row["album_id"])) in bodies else row
-                for row in self.albums
-            )
-            + tuple(others),
-            tracks=tuple(tracks.values()),
-            fetched=frozenset(bodies),
-            gone=frozenset(gone),
-            bodies_pending=pending,
-            error=self.error or error,
-        )
-
-    def with_pending(self, known: Collection[str]) -> "ArtistCatalogue":
-        """The same catalogue where the bodies in `known` need not be read."""
-        pending = sum(row["album_id"] not in known for row in self.albums)
-        return replace(self, bodies_pending=pending)
 
 
 @dataclass(frozen=True)
@@ -182,8 +136,14 @@ def track_isrc(body: object) -> str:
     return normalise_isrc(given) or given.strip()
 
 
+def listed_as(album: Row) -> str:
+    """A fingerprint of a listing's entry: where it changes, the body is worth another look."""
+    shown = _json([album[column] for column in _SHOWN_IN_LISTINGS])
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+
 def is_tombstone(body: object) -> bool:
-    """Whether the body is the empty shell that Spotify leaves of a withdrawn album."""
+    """Whether a body or row is the empty shell that Spotify leaves of a withdrawn album."""
     album = _dict(body)
     date = album.get("release_date")
     return not album.get("name") and isinstance(date, str) and date.startswith("0000")

@@ -2,12 +2,12 @@
 
 import calendar
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
+from harmony_pipelines.domain.discography import is_tombstone
 from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS_IDS, normalise_upc
 from harmony_pipelines.domain.recordings import Recording, Recordings, tracks_by_album
 from harmony_pipelines.domain.rows import Row, artists_in, text_in
@@ -16,6 +16,10 @@ from harmony_pipelines.domain.titles import is_various_artists
 Precision = Literal["year", "month", "day"]
 
 RECENT = timedelta(days=30)
+
+REISSUE = "reissue"
+WITHDRAWN = "withdrawn"
+"""Why a new release is hidden that turned out to be none."""
 
 _PARTS: dict[str, int] = {"year": 1, "month": 2, "day": 3}
 _PRECISIONS: tuple[Precision, ...] = ("year", "month", "day")
@@ -59,12 +63,6 @@ class ReleaseDate:
         """The year, None if unknown."""
         return self.earliest.year if self.earliest else None
 
-    def compatible_with(self, other: "ReleaseDate") -> bool:
-        """Whether both may be the same day; an unknown date contradicts nothing."""
-        if not (self.earliest and self.latest and other.earliest and other.latest):
-            return True
-        return self.earliest <= other.latest and other.earliest <= self.latest
-
     def is_on_or_after(self, day: date) -> bool:
         """Whether the first day it may mean is `day` or later; never for an unknown date."""
         return self.earliest is not None and self.earliest >= day
@@ -94,31 +92,50 @@ class Seen:
 
     ids: frozenset[str]
     baseline_groups: frozenset[str]
-    albums: Sequence[Row] = ()
-    tracks: Sequence[Row] = ()
 
 
 def new_releases(
-    artist: Row, listed: Iterable[Row], tracks: Iterable[Row], seen: Seen, today: date
+    artist: Row, listed: Iterable[Row], seen: Seen, today: date
 ) -> list[dict[str, object]]:
     """The rows of `new_releases` that a listing adds, without `run_id` and `first_seen_at`.
 
-    `artist` has `artist_id` and `name`, `tracks` are those stored of the listed albums. What is
-    listed before its group has a baseline is not news, unless it is dated within the last 30
-    days: that is shown once, as `recent`. Give every id listed to `Seen.ids` the next time.
+    `artist` has `artist_id` and `name`. What is listed before its group has a baseline is not
+    news, unless it is dated within the last 30 days: that is shown once, as `recent`. Give every
+    id listed to `Seen.ids` the next time. What only a body tells is found by `reissues`.
     """
-    known = _Releases(seen.albums, seen.tracks)
-    tracks_of = tracks_by_album(tracks)
     rows: list[dict[str, object]] = []
     for album in _unseen(listed, seen.ids):
         recent = text_in(album, "album_group") not in seen.baseline_groups
         if recent and not ReleaseDate.of_row(album).is_on_or_after(today - RECENT):
             continue
-        release = _Release.of(album, tracks_of.get(text_in(album, "album_id"), ()))
-        hidden_reason = _hidden_reason(album, release, known)
-        known.add(release)
-        rows.append(_row(artist, album, recent=recent, hidden_reason=hidden_reason))
+        rows.append(_row(artist, album, recent=recent, hidden_reason=_hidden_reason(album)))
     return rows
+
+
+def reissues(news: Iterable[Row], albums: Iterable[Row], tracks: Iterable[Row]) -> list[str]:
+    """The ids in `news`, rows of `new_releases`, that are known under another id.
+
+    Known is what was seen before (`first_seen_at` of the artist's `albums`), and of what is new
+    together the first: by the same UPC, or by the same tracks. An album without a body is neither.
+    """
+    tracks_of = tracks_by_album(tracks)
+    releases = {
+        text_in(album, "album_id"): (
+            text_in(album, "first_seen_at"),
+            _Release.of(album, tracks_of.get(text_in(album, "album_id"), ())),
+        )
+        for album in albums
+    }
+    new = sorted({text_in(row, "album_id") for row in news} & releases.keys())
+    new.sort(key=lambda album_id: releases[album_id][0])
+    found: list[str] = []
+    for number, album_id in enumerate(new):
+        since, release = releases[album_id]
+        before = (known for at, known in releases.values() if at < since)
+        beside = (releases[other][1] for other in new[:number])
+        if any(release.is_same_as(known) for known in (*before, *beside)):
+            found.append(album_id)
+    return found
 
 
 def _unseen(listed: Iterable[Row], known_ids: frozenset[str]) -> list[Row]:
@@ -130,7 +147,9 @@ def _unseen(listed: Iterable[Row], known_ids: frozenset[str]) -> list[Row]:
     return [unseen[album_id] for album_id in sorted(unseen)]
 
 
-def _hidden_reason(album: Row, release: "_Release", known: "_Releases") -> str | None:
+def _hidden_reason(album: Row) -> str | None:
+    if is_tombstone(album):
+        return WITHDRAWN
     if not text_in(album, "name"):
         return "unnamed"
     if any(
@@ -138,7 +157,7 @@ def _hidden_reason(album: Row, release: "_Release", known: "_Releases") -> str |
         for artist_id, name in artists_in(album)
     ):
         return "various_artists"
-    return "reissue" if release in known else None
+    return None
 
 
 def _row(artist: Row, album: Row, *, recent: bool, hidden_reason: str | None) -> dict[str, object]:
@@ -170,30 +189,13 @@ class _Release:
         recordings = [Recording.of_spotify(track) for track in tracks]
         return cls(normalise_upc(text_in(album, "upc")), recordings)
 
-    def has_same_tracks(self, other: "_Release") -> bool:
+    def is_same_as(self, other: "_Release") -> bool:
+        return (self.upc is not None and self.upc == other.upc) or self._has_same_tracks(other)
+
+    def _has_same_tracks(self, other: "_Release") -> bool:
         if len(self.recordings) != len(other.recordings) or not self.recordings:
             return False
         others, own = Recordings(other.recordings), Recordings(self.recordings)
         return all(recording in others for recording in self.recordings) and all(
             recording in own for recording in other.recordings
         )
-
-
-class _Releases:
-    """The releases known so far; asked whether one is among them under another id."""
-
-    def __init__(self, albums: Iterable[Row], tracks: Iterable[Row]) -> None:
-        self._upcs: set[str] = set()
-        self._by_length: defaultdict[int, list[_Release]] = defaultdict(list)
-        tracks_of = tracks_by_album(tracks)
-        for album in albums:
-            self.add(_Release.of(album, tracks_of.get(text_in(album, "album_id"), ())))
-
-    def add(self, release: _Release) -> None:
-        if release.upc:
-            self._upcs.add(release.upc)
-        self._by_length[len(release.recordings)].append(release)
-
-    def __contains__(self, release: _Release) -> bool:
-        alike = self._by_length[len(release.recordings)]
-        return release.upc in self._upcs or any(release.has_same_tracks(known) for known in alike)

@@ -76,7 +76,9 @@ def resolve_watchlist(
         return watching.outcome(found)
 
 
-@dg.op(description="Refreshes the artists that are due: artist, listings, album bodies.")
+@dg.op(
+    description="Refreshes the artists that are due, then reads album bodies and ISRCs that wait."
+)
 def refresh_artists(  # noqa: PLR0913  Dagster hands resources over as arguments
     context: dg.OpExecutionContext,
     config: RefreshArtistsConfig,
@@ -94,9 +96,10 @@ def refresh_artists(  # noqa: PLR0913  Dagster hands resources over as arguments
         order = refreshing.Order(
             config.artists, config.full_sweep, config.max_requests, MOST_ARTISTS
         )
-        outcome = refreshing.refresh(context, order.after(watchlist_outcome), catalogue, spotify)
+        refreshed = refreshing.refresh(context, order.after(watchlist_outcome), catalogue, spotify)
+        outcome = refreshing.joined(watchlist_outcome, refreshed)
         context.add_output_metadata(refreshing.numbers(outcome))
-        return refreshing.joined(watchlist_outcome, outcome)
+        return outcome
 
 
 @dg.op(description="Brings new_releases, album_matches and missing_from_library up to date.")
@@ -107,10 +110,11 @@ def compare_with_library(
     beets: BeetsResource,
 ) -> Outcome:
     """Report over what is there, whatever went wrong before."""
-    from harmony_pipelines.ops import reports
+    from harmony_pipelines.ops import refreshing, reports
 
     with reported():
-        problems = reports.bring_up_to_date(context, catalogue, beets)
+        numbers = refreshing.numbers(outcome)
+        problems = reports.bring_up_to_date(context, catalogue, beets, numbers)
         return {**outcome, "problems": [*outcome["problems"], *problems]}
 
 

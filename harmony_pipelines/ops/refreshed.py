@@ -1,108 +1,192 @@
-"""What Dagster is told of each artist whose refresh was committed."""
+"""What Dagster is told of each artist that a run read, and what the run came to in numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as sa
 
-from harmony_pipelines.clients.catalogue import Catalogue
-from harmony_pipelines.clients.discographies import mark_told, untold
+from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.clients.discographies import Saved, mark_told, untold
+from harmony_pipelines.clients.quota import COUNTED
+from harmony_pipelines.domain.discography import is_tombstone
+from harmony_pipelines.domain.errors import HarmonyError
 from harmony_pipelines.metadata import materialised
 from harmony_pipelines.runs import Context
-from harmony_pipelines.steps.refresh import Refresh, Refreshed, Target
+from harmony_pipelines.steps.refresh import Refreshed, Target
 from harmony_pipelines.steps.settle import problem
 
-_STATUSES = ("complete", "partial", "failed", "gone")
+ASSETS = ("spotify_artists", "spotify_albums", "spotify_tracks")
+
+_STATUSES = ("complete", "partial", "failed", "gone", "deferred")
 
 
-def log_refresh(context: Context, refresh: Refresh, targets: list[Target]) -> dict[str, Any]:
-    """Refresh the targets, log each as its rows are committed, and sum up.
+@dataclass(frozen=True)
+class _Listed:
+    """An artist whose listings were read in this run, and what that took."""
+
+    target: Target
+    saved: Saved
+    error: HarmonyError | None
+    requests: int
+    seconds: float
+
+
+@dataclass
+class Telling:
+    """Tells Dagster of each artist of a run once: when all of it that the run reads is committed.
 
     An artist of whom only a part came is not materialised: the partition shows as failed.
     """
-    results: list[Refreshed] = []
-    with closing(refresh.artists(targets)) as committed:
-        for result in committed:
-            results.append(result)
-            if result.saved.status == "complete" or _waits_for_bodies(result):
-                for event in _events(result):
-                    context.log_event(event)
-                mark_told(refresh.catalogue, result.target.artist_id)
-            context.log.info(_line(result))
-    stopped = problem(refresh.stopped) if refresh.stopped else None
-    busy = [
-        problem(error, artist=target.name, partition=target.partition_key)
-        for target, error in refresh.busy
-    ]
-    outcome = sum_up(results, len(targets), stopped)
-    return outcome | {"postponed": [*outcome["postponed"], *busy]}
+
+    context: Context
+    store: Catalogue
+    listed: dict[str, _Listed] = field(default_factory=dict, init=False)
+    _kept: dict[str, None] = field(default_factory=dict, init=False)
+
+    def listing(self, result: Refreshed) -> None:
+        """Note that an artist's listings were committed; it is told if no bodies wait."""
+        target, saved, brought = result.target, result.saved, result.brought
+        self.listed[target.artist_id] = _Listed(
+            target, saved, brought.error, brought.requests, brought.seconds
+        )
+        is_whole = brought.catalogue is not None and brought.catalogue.complete
+        if is_whole and saved.status in ("complete", "deferred"):
+            self._kept[target.artist_id] = None
+            if not saved.bodies_pending:
+                self.tell(target.artist_id)
+        self.context.log.info(_line(result))
+
+    def tell(self, artist_id: str, requests: int = 0) -> None:
+        """Say what is stored of an artist; `requests` are those of its bodies."""
+        self._kept.pop(artist_id, None)
+        row = _stored(self.store, artist_id, self.context.run.run_id)
+        if row is None or row["status"] not in ("complete", "deferred"):
+            return
+        listed = self.listed.get(artist_id)
+        spent = requests + (listed.requests if listed else 0)
+        took = {"seconds": round(listed.seconds, 2)} if listed else {}
+        for event in _events(row, {"requests": spent, **took}):
+            self.context.log_event(event)
+        mark_told(self.store, artist_id)
+
+    def tell_the_rest(self) -> None:
+        """Tell of those whose bodies this run did not come to."""
+        for artist_id in [*self._kept]:
+            self.tell(artist_id)
+
+    def statuses(self) -> Counter[str]:
+        """How many of the listed artists ended how."""
+        state = tables.refresh_state
+        rows = self.store.rows(
+            sa.select(state.c.status).where(state.c.artist_id.in_([*self.listed]))
+        )
+        return Counter(row["status"] for row in rows)
+
+    def problems(self, *statuses: str) -> list[dict[str, Any]]:
+        """What went wrong with the listings of the artists that ended so."""
+        return [
+            problem(each.error, artist=each.target.name, partition=each.target.partition_key)
+            for each in self.listed.values()
+            if each.error is not None and each.saved.status in statuses
+        ]
 
 
 def log_untold(context: Context, store: Catalogue) -> None:
     """Materialise what a run that was killed had committed and not logged."""
     for row in untold(store):
         metadata = {"artist": row["name"], "status": row["status"], "note": "by a run that ended"}
-        for asset in ("spotify_artists", "spotify_albums", "spotify_tracks"):
+        for asset in ASSETS:
             context.log_event(materialised(asset, metadata, row["partition_key"]))
         mark_told(store, row["artist_id"])
 
 
-def sum_up(
-    results: list[Refreshed], due: int, stopped: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def problems_of(store: Catalogue, errors: Mapping[str, HarmonyError]) -> list[dict[str, Any]]:
+    """The errors by artist id as rows of what a run reports."""
+    watchlist = tables.watchlist
+    rows = store.table(watchlist, watchlist.c.artist_id.in_(sorted(errors))) if errors else []
+    return [
+        problem(errors[row["artist_id"]], artist=row["name"], partition=row["partition_key"])
+        for row in rows
+    ]
+
+
+def sum_up(due: int, statuses: Counter[str] | None = None, **more: Any) -> dict[str, Any]:
     """What a run did, in numbers; the artists that failed and those that are put off."""
-    counts = Counter(result.saved.status for result in results)
+    counts = statuses or Counter[str]()
+    by_family = Counter[str](more.get("by_family", {}))
+    nobody: list[Any] = []
     return {
         "due": due,
         **{status: counts[status] for status in _STATUSES},
-        "deferred": counts["deferred"] + due - len(results),
-        "new": sum(result.saved.new for result in results),
-        "requests": sum(result.brought.requests for result in results),
-        "bodies_pending": sum(result.saved.bodies_pending for result in results),
-        "stopped": stopped,
-        "failures": _problems(results, "failed", "partial"),
-        "postponed": _problems(results, "deferred"),
+        "deferred": counts["deferred"] + due - counts.total(),
+        "new": 0,
+        "requests": sum(by_family[family] for family in COUNTED),
+        "by_family": {},
+        "isrcs": 0,
+        "stopped": None,
+        "failures": nobody,
+        "postponed": nobody,
+        **more,
     }
 
 
-def _waits_for_bodies(result: Refreshed) -> bool:
-    catalogue = result.brought.catalogue
-    return result.saved.status == "deferred" and catalogue is not None and catalogue.complete
-
-
-def _events(result: Refreshed) -> Iterator[dg.AssetMaterialization]:
-    saved, brought, key = result.saved, result.brought, result.target.partition_key
-    common = {
-        "artist": result.target.name,
-        "status": saved.status,
-        "spotify": dg.MetadataValue.url(
-            f"https://open.spotify.com/artist/{result.target.artist_id}"
-        ),
-        "requests": brought.requests,
-        "seconds": round(brought.seconds, 2),
-    }
-    yield materialised("spotify_artists", {**common, "next due": saved.next_due_at or ""}, key)
-    counts = {"albums": saved.albums, "new": saved.new, "bodies pending": saved.bodies_pending}
-    yield materialised("spotify_albums", {**common, **counts}, key)
-    yield materialised("spotify_tracks", {**common, "tracks": saved.tracks}, key)
-
-
-def _problems(results: list[Refreshed], *statuses: str) -> list[dict[str, Any]]:
-    return [
-        problem(
-            result.brought.error, artist=result.target.name, partition=result.target.partition_key
+def _stored(store: Catalogue, artist_id: str, run_id: str) -> Row | None:
+    """What is shown of an artist: name, state and counts; None if it is watched no more."""
+    albums, tracks, news = tables.spotify_albums, tables.spotify_tracks, tables.new_releases
+    state = tables.refresh_state
+    of_track = (tracks.c.artist_id == artist_id,)
+    of_news = (
+        news.c.artist_id == artist_id,
+        news.c.run_id == run_id,
+        news.c.hidden_reason.is_(None),
+    )
+    found = store.rows(
+        sa.select(
+            tables.watchlist.c.artist_id,
+            tables.watchlist.c.name,
+            tables.watchlist.c.partition_key,
+            state.c.status,
+            state.c.next_due_at,
+            state.c.bodies_pending,
+            sa.select(sa.func.count()).where(*of_track).scalar_subquery().label("tracks"),
+            sa.select(sa.func.count()).where(*of_news).scalar_subquery().label("new"),
         )
-        for result in results
-        if result.brought.error is not None and result.saved.status in statuses
-    ]
+        .join(state, state.c.artist_id == tables.watchlist.c.artist_id)
+        .where(tables.watchlist.c.artist_id == artist_id)
+    )
+    if not found:
+        return None
+    listed = store.rows(
+        sa.select(albums.c.name, albums.c.release_date).where(
+            albums.c.artist_id == artist_id, albums.c.removed_at.is_(None)
+        )
+    )
+    withdrawn = sum(map(is_tombstone, listed))
+    return found[0] | {"albums": len(listed) - withdrawn, "withdrawn": withdrawn}
+
+
+def _events(row: Row, took: dict[str, Any]) -> Iterator[dg.AssetMaterialization]:
+    key = row["partition_key"]
+    common = {
+        "artist": row["name"],
+        "status": row["status"],
+        "spotify": dg.MetadataValue.url(f"https://open.spotify.com/artist/{row['artist_id']}"),
+        **took,
+    }
+    yield materialised("spotify_artists", {**common, "next due": row["next_due_at"] or ""}, key)
+    counts = {name: row[name] for name in ("albums", "new", "withdrawn", "bodies_pending")}
+    yield materialised("spotify_albums", {**common, **counts}, key)
+    yield materialised("spotify_tracks", {**common, "tracks": row["tracks"]}, key)
 
 
 def _line(result: Refreshed) -> str:
     saved, error = result.saved, result.brought.error
     said = (
-        f"{result.target.name!r}: {saved.status}, {saved.albums} albums, {saved.new} new, "
-        f"{result.brought.requests} requests"
+        f"{result.target.name!r}: {saved.status}, {saved.albums} albums, "
+        f"{saved.bodies_pending} bodies to read, {result.brought.requests} requests"
     )
     return f"{said}: {error.code} {error.message}" if error else said

@@ -1,10 +1,11 @@
 """A refresh, as both the op and the asset run it: which artists, what came of it, what failed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,22 +13,31 @@ from harmony_pipelines.claims import claimed
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.discographies import Attempt, due_artists, least_recently_listed
-from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
+from harmony_pipelines.clients.quota import COUNTED, PROBE, TOKEN, Quota
+from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.failures import failure
 from harmony_pipelines.last_word import say_last
 from harmony_pipelines.metadata import table
-from harmony_pipelines.ops.refreshed import log_refresh, log_untold, sum_up
+from harmony_pipelines.ops.refreshed import Telling, log_untold, problems_of, sum_up
 from harmony_pipelines.resources import CatalogueResource, SpotifyResource
 from harmony_pipelines.runs import Context, run_deadline, still_running
-from harmony_pipelines.settings import load_settings
-from harmony_pipelines.steps import watch
-from harmony_pipelines.steps.refresh import Reader, Refresh, targets_of
+from harmony_pipelines.settings import Settings, load_settings
+from harmony_pipelines.steps import pending, watch
+from harmony_pipelines.steps.backlog import BodyWork, IsrcWork
+from harmony_pipelines.steps.refresh import Reader, Refresh, Target, targets_of
 from harmony_pipelines.steps.settle import problem
+
+if TYPE_CHECKING:
+    from harmony_pipelines.clients.spotify import SpotifyClient
 
 CHECK = dg.AssetCheckKey(dg.AssetKey("spotify_albums"), "every_due_artist_was_refreshed")
 
 _SHARE = 0.9
 """The share of a run's time for Spotify; the rest is for the reports."""
+
+_BACKLOG_SHARE = 0.8
+"""The share after which nothing more of the backlog is begun: the next run goes on with it."""
 
 _COLUMNS = ("artist", "code", "reason", "message")
 
@@ -65,49 +75,163 @@ class Order:
 def refresh(
     context: Context, order: Order, catalogue: CatalogueResource, spotify: SpotifyResource
 ) -> Outcome:
-    """Refresh the artists of the order; each is committed and materialised by itself."""
+    """Refresh the artists of the order; each is committed and materialised by itself.
+
+    Listings come first, then the bodies that wait, whoever's they are, then ISRCs.
+    """
     settings = load_settings()
-    deadline = run_deadline(context, settings, _SHARE)
     store = catalogue.open(settings, still_running(context))
     if not order.artists:
         log_untold(context, store)
     rows, problems = order.rows(store)
+    quota = spotify.quota(settings, store, order.max_requests, is_named=bool(order.artists))
     outcome: Outcome = {
         "watched": store.count(tables.watchlist, tables.watchlist.c.paused == 0),
         "named": bool(order.artists),
         "problems": problems,
     }
-    if order.stopped or not rows:
-        return outcome | sum_up([], len(rows), order.stopped)
-    with ExitStack() as opened:
-        try:
-            client = opened.enter_context(
-                spotify.client(settings, store, deadline, order.max_requests)
-            )
-        except HarmonyError as error:  # no credentials: nobody failed, the reports go on
-            return outcome | sum_up([], len(rows), problem(error))
-        reader = Reader(client, store, settings.spotify_market(), deadline, order.full_sweep)
-        attempt = Attempt(datetime.now(UTC), context.run.run_id, reader.market)
-        work = Refresh(
-            store,
+    named = [row["artist_id"] for row in rows] if order.artists else []
+    if order.stopped or not (rows or _is_waiting(order, store, quota)):
+        outcome |= sum_up(len(rows), stopped=order.stopped)
+    else:
+        with ExitStack() as opened:
+            deadline = run_deadline(context, settings, _SHARE)
+            try:
+                client = opened.enter_context(spotify.client(settings, store, deadline, quota))
+            except HarmonyError as error:  # no credentials: nobody failed, the reports go on
+                outcome |= sum_up(len(rows), stopped=problem(error))
+            else:
+                run = _Run(context, settings, order, store, client, deadline)
+                outcome |= run.work(targets_of(rows), named)
+    app = spotify.app(settings, store)
+    return outcome | pending.numbers(store, quota, app, datetime.now(UTC))
+
+
+def _is_waiting(order: Order, store: Catalogue, quota: Quota) -> bool:
+    return not order.artists and pending.may_be_read(store, quota, datetime.now(UTC))
+
+
+@dataclass
+class _Run:
+    """The three parts of a refresh, in the order in which requests are spent."""
+
+    context: Context
+    settings: Settings
+    order: Order
+    store: Catalogue
+    client: "SpotifyClient"
+    deadline: Deadline
+
+    def work(self, targets: list[Target], named: list[str]) -> Outcome:
+        telling = Telling(self.context, self.store)
+        listings = self._listings(targets, telling)
+        stopped = listings.stopped
+        bodies = self._body_work(named)
+        isrcs = self._isrc_work(named)
+        if not (_ends_the_run(stopped) or self._must_list_more(targets, stopped)):
+            for artist_id in bodies.artists():
+                telling.tell(artist_id, bodies.requests[artist_id])
+            stopped = stopped or _but_for_budgets(bodies.stopped)
+            if not _ends_the_run(stopped):
+                isrcs.run()
+                stopped = stopped or _but_for_budgets(isrcs.stopped)
+        telling.tell_the_rest()
+        busy = [
+            problem(error, artist=target.name, partition=target.partition_key)
+            for target, error in listings.busy
+        ]
+        failed = telling.problems("failed", "partial")
+        return sum_up(
+            len(targets),
+            telling.statuses(),
+            new=pending.new_releases(self.store, self.context.run.run_id),
+            by_family=dict(self.client.all_requests),
+            isrcs=isrcs.found,
+            stopped=problem(stopped) if stopped else None,
+            failures=[*failed, *problems_of(self.store, bodies.failed)],
+            postponed=[
+                *telling.problems("deferred"),
+                *problems_of(self.store, self._put_off(named, bodies)),
+                *busy,
+            ],
+        )
+
+    def _listings(self, targets: list[Target], telling: Telling) -> Refresh:
+        reader = Reader(
+            self.client,
+            self.store,
+            self.settings.spotify_market(),
+            self.deadline,
+            self.order.full_sweep,
+        )
+        attempt = Attempt(datetime.now(UTC), self.context.run.run_id, reader.market)
+        listings = Refresh(
+            self.store,
             reader.read,
             attempt,
-            settings.spotify_concurrency,
+            self.settings.spotify_concurrency,
             lock=lambda target: claimed(
-                context, settings.locks_dir / f"artist-{target.artist_id}.lock"
+                self.context, self.settings.locks_dir / f"artist-{target.artist_id}.lock"
             ),
-            again=bool(order.artists),
+            again=bool(self.order.artists),
         )
-        return outcome | log_refresh(context, work, targets_of(rows))
+        for result in listings.artists(targets):
+            telling.listing(result)
+        return listings
+
+    def _must_list_more(self, targets: list[Target], stopped: HarmonyError | None) -> bool:
+        """Whether more artists are due than a run takes: no listing waits for bodies."""
+        is_full = not self.order.artists and len(targets) >= self.order.most_artists
+        return is_full and stopped is None and pending.is_any_due(self.store, datetime.now(UTC))
+
+    def _body_work(self, named: list[str]) -> BodyWork:
+        backlog = pending.backlog(self.store, datetime.now(UTC), named)
+        until, workers = self._until(), self.settings.spotify_concurrency
+        return BodyWork(self.client, self.store, backlog, self.deadline, until, workers)
+
+    def _isrc_work(self, named: list[str]) -> IsrcWork:
+        backlog = pending.backlog(self.store, datetime.now(UTC), named)
+        workers = self.settings.spotify_concurrency
+        return IsrcWork(self.client, self.store, backlog, self._until(), workers)
+
+    def _until(self) -> Deadline:
+        return run_deadline(self.context, self.settings, _BACKLOG_SHARE)
+
+    def _put_off(self, named: list[str], bodies: BodyWork) -> dict[str, HarmonyError]:
+        """What the bodies of the named artists still wait for; nobody else's are awaited."""
+        if not named:
+            return {}
+        why = bodies.stopped or HarmonyError(
+            ErrorCode.DEADLINE_EXCEEDED,
+            Reason.DEADLINE,
+            "The run's time was over before all album bodies were read; the next goes on.",
+        )
+        waiting = pending.backlog(self.store, datetime.now(UTC), named).how_many_bodies()
+        return {
+            artist_id: bodies.waits_for.get(artist_id, why)
+            for artist_id in waiting.keys() - bodies.failed.keys()
+        }
+
+
+def _ends_the_run(stopped: HarmonyError | None) -> bool:
+    """A family whose budget is spent leaves the others theirs."""
+    return stopped is not None and stopped.reason is not Reason.BUDGET_SPENT
+
+
+def _but_for_budgets(stopped: HarmonyError | None) -> HarmonyError | None:
+    """What of the backlog waits for a budget is left for later, and no reason to stop."""
+    return stopped if _ends_the_run(stopped) else None
 
 
 def joined(watchlist: Outcome, refreshed: Outcome) -> Outcome:
     """What the run came to so far."""
+    by_family = Counter(watchlist["by_family"]) + Counter(refreshed["by_family"])
     return {
         **refreshed,
         "problems": watchlist["problems"] + refreshed["problems"],
-        "requests": watchlist["requests"] + refreshed["requests"],
         "waiting": watchlist["waiting"],
+        "by_family": dict(by_family),
+        "requests": sum(by_family[family] for family in COUNTED),
     }
 
 
@@ -178,14 +302,21 @@ def summary(outcome: Outcome) -> str:
         "failed": "failed",
         "gone": "gone",
         "deferred": "deferred",
+        "isrcs": "ISRCs",
         "bodies_pending": "album bodies pending",
         "waiting": "names of the watchlist waiting",
     }
     rest = [f"{outcome[name]} {words}" for name, words in counts.items() if outcome.get(name)]
+    if outcome["bodies_pending"] or outcome["listings_pending"]:
+        rest.append(f"about {outcome['estimate_days']} days to go at this budget")
+    if outcome["by_family"].get(PROBE):
+        rest.append(f"{outcome['by_family'][PROBE]} of the requests to learn what the app may do")
     stopped = outcome["stopped"]
     return ", ".join([said, *rest]) + (f". Stopped: {stopped['message']}" if stopped else ".")
 
 
-def numbers(outcome: Outcome) -> dict[str, Any]:
+def numbers(outcome: Outcome) -> dict[str, int | float]:
     """The numbers of a run, as the UI plots them."""
-    return {name: value for name, value in outcome.items() if type(value) is int}
+    plain = {name: value for name, value in outcome.items() if type(value) in (int, float)}
+    kinds = (*COUNTED, TOKEN, "retries")
+    return plain | {f"requests_{kind}": outcome["by_family"].get(kind, 0) for kind in kinds}

@@ -1,6 +1,6 @@
 """Library, matches and reports, as both the ops and the assets bring them up to date."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -18,12 +18,18 @@ from harmony_pipelines.steps.settle import problem
 
 
 def bring_up_to_date(
-    context: Context, catalogue: CatalogueResource, beets: BeetsResource
+    context: Context,
+    catalogue: CatalogueResource,
+    beets: BeetsResource,
+    numbers: Mapping[str, int | float],
 ) -> list[dict[str, Any]]:
-    """All reports over what is there; returns what went wrong."""
+    """All reports over what is there; returns what went wrong.
+
+    The run's `numbers` go with `new_releases`, whose plots show them over time.
+    """
     settings = load_settings()
     store = catalogue.open(settings, still_running(context))
-    context.log_event(materialised("new_releases", news_metadata(store)))
+    context.log_event(materialised("new_releases", {**news_metadata(store), **numbers}))
     try:
         for event in compare(context, settings, store, beets):
             context.log_event(event)

@@ -1,5 +1,6 @@
 """The watchlist, as both the op and the asset bring it up to date."""
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ import dagster as dg
 
 from harmony_pipelines import partitions
 from harmony_pipelines.clients.beets_query import album_artists
-from harmony_pipelines.clients.quota import FAMILIES
+from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.clients.spotify import SpotifyClient
 from harmony_pipelines.domain.errors import Reason
 from harmony_pipelines.metadata import materialised, table
@@ -18,6 +19,8 @@ from harmony_pipelines.runs import Context, configured, run_deadline, still_runn
 from harmony_pipelines.settings import load_settings
 from harmony_pipelines.steps import watch
 from harmony_pipelines.steps.settle import problem
+
+_REFRESH = ("ops", "refresh_artists", "config")
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,15 @@ class Resources:
 
 @dataclass(frozen=True)
 class Found:
-    """The watchlist, and how many requests it took to settle who is meant."""
+    """The watchlist, and the requests by family that it took to settle who is meant."""
 
     read: watch.WatchlistRead
-    requests: int
+    by_family: Counter[str]
+
+    @property
+    def requests(self) -> int:
+        """All of them that cost quota."""
+        return sum(self.by_family[family] for family in COUNTED)
 
 
 def read_watchlist(context: Context, resources: Resources) -> Found:
@@ -44,12 +52,14 @@ def read_watchlist(context: Context, resources: Resources) -> Found:
         context.log.warning(warning)
     deadline = run_deadline(context, settings)
     store = resources.catalogue.open(settings, still_running(context))
-    most = configured(context, "ops", "refresh_artists", "config", "max_requests")
+    most = configured(context, *_REFRESH, "max_requests")
+    is_named = bool(configured(context, *_REFRESH, "artists"))
     clients: list[SpotifyClient] = []
     with ExitStack() as opened:
 
         def lookup() -> SpotifyClient:
-            client = resources.spotify.client(settings, store, deadline, most)
+            quota = resources.spotify.quota(settings, store, most, is_named=is_named)
+            client = resources.spotify.client(settings, store, deadline, quota)
             clients.append(opened.enter_context(client))
             return clients[-1]
 
@@ -63,8 +73,7 @@ def read_watchlist(context: Context, resources: Resources) -> Found:
     if read.stopped:
         context.log.warning(f"{read.waiting} names wait for the next run: {read.stopped.message}")
     partitions.register(context.instance, [row["partition_key"] for row in read.watched])
-    spent = sum(client.requests[family] for client in clients for family in FAMILIES)
-    return Found(read, spent)
+    return Found(read, sum((client.requests for client in clients), Counter[str]()))
 
 
 def event(found: Found) -> dg.AssetMaterialization:
@@ -96,6 +105,7 @@ def outcome(found: Found) -> dict[str, Any]:
     return {
         "problems": found.read.problems,
         "requests": found.requests,
+        "by_family": dict(found.by_family),
         "waiting": found.read.waiting,
         "stopped": problem(stopped) if stopped else None,
     }

@@ -1,14 +1,17 @@
-"""Refresh many artists in one process: a few threads read Spotify, the caller's thread commits."""
+"""List many artists in one process: a few threads read Spotify, the caller's thread commits.
+
+The bodies of what is listed are read afterwards, in `steps/backlog.py`: no listing waits for them.
+"""
 
 import json
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from harmony_pipelines.clients.catalogue import Catalogue
+from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.discographies import (
     Attempt,
     Saved,
@@ -19,12 +22,12 @@ from harmony_pipelines.clients.discographies import (
     save_failure,
     stored,
 )
-from harmony_pipelines.clients.quota import FAMILIES
+from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.clients.spotify import (
     FAILURES_IN_A_ROW,
+    SHORT_PAGE,
     Look,
     SpotifyClient,
-    add_bodies,
     concerns_everybody,
     list_artist,
 )
@@ -37,7 +40,6 @@ from harmony_pipelines.steps.pool import in_pool
 ARTIST_SECONDS = 1800.0
 """The longest that one artist may take; a run may have less left."""
 
-_ONE_PAGE = 10
 _UNANSWERED = frozenset({ErrorCode.DEPENDENCY_ERROR, ErrorCode.DEADLINE_EXCEEDED})
 
 
@@ -49,6 +51,8 @@ class Target:
     partition_key: str
     name: str
     groups: tuple[str, ...]
+    has_baseline: bool = True
+    """Whether it was listed before: those who were come before those who were not."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Reader:
     artist_seconds: float = ARTIST_SECONDS
 
     def read(self, target: Target) -> Brought:
-        """The artist, the listings, and the bodies that are not stored yet."""
+        """The artist where it is due, and the listings."""
         began = time.monotonic()
         deadline = self.deadline.sooner(
             self.artist_seconds, f"one artist ({self.artist_seconds:g} s)"
@@ -94,7 +98,8 @@ class Reader:
         known = stored(self.catalogue, target.artist_id)
         catalogue, error = None, None
         try:
-            catalogue = self._read(client, target, known)
+            look = self._look(target, known)
+            catalogue = list_artist(client, target.artist_id, target.groups, look)
             error = catalogue.error
         except HarmonyError as failure:
             error = failure
@@ -105,17 +110,9 @@ class Reader:
             catalogue,
             error,
             is_everybodys=error is not None and concerns_everybody(error) and not too_slow,
-            requests=sum(client.requests[family] for family in FAMILIES),
+            requests=sum(client.requests[family] for family in COUNTED),
             seconds=time.monotonic() - began,
         )
-
-    def _read(self, client: SpotifyClient, target: Target, known: Stored) -> ArtistCatalogue:
-        look = self._look(target, known)
-        listed = list_artist(client, target.artist_id, target.groups, look)
-        if listed.error:
-            return listed.with_pending(known.bodies)
-        earlier = [row for row in known.pending if row["album_group"] in target.groups]
-        return add_bodies(client, listed, known.bodies, earlier)
 
     def _look(self, target: Target, known: Stored) -> Look:
         """The cheapest look that misses nothing: one page where one held all there was.
@@ -125,7 +122,7 @@ class Reader:
         """
         now = datetime.now(UTC)
         as_before = known.market == self.market and known.groups == frozenset(target.groups)
-        short = as_before and known.listed <= _ONE_PAGE
+        short = as_before and known.listed <= SHORT_PAGE
         to_the_end = short or self.sweep or not as_before or is_sweep_due(known.listed_at, now)
         return Look(
             combined=short,
@@ -156,8 +153,18 @@ class Refresh:
     _in_a_row: int = field(default=0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def artists(self, targets: Iterable[Target]) -> Generator[Refreshed, None, None]:
-        """Refresh the targets; each comes back once it is committed."""
+    def artists(self, targets: Sequence[Target]) -> Generator[Refreshed, None, None]:
+        """Refresh the targets; each comes back once it is committed.
+
+        No first listing is begun before all others are over: budgets are for these first.
+        """
+        first = [target for target in targets if not target.has_baseline]
+        for some in ([target for target in targets if target.has_baseline], first):
+            yield from self._artists(some)
+
+    def _artists(self, targets: list[Target]) -> Generator[Refreshed, None, None]:
+        if not targets:
+            return
         with closing(in_pool(self._read, self._until_stopped(targets), self.workers)) as results:
             for target, (brought, held) in results:
                 with held:
@@ -211,17 +218,18 @@ class Refresh:
         self._in_a_row = self._in_a_row + 1 if error and error.code in _UNANSWERED else 0
         if error is None:
             return False
-        if error.reason is Reason.BUDGET_SPENT and brought.catalogue is not None:
-            # Listings have a budget of their own and go on while bodies wait.
-            return not brought.catalogue.complete
         return brought.is_everybodys or self._in_a_row >= FAILURES_IN_A_ROW
 
 
-def targets_of(rows: Iterable[dict[str, str]]) -> list[Target]:
+def targets_of(rows: Iterable[Row]) -> list[Target]:
     """The targets that rows of `watchlist` name."""
     return [
         Target(
-            row["artist_id"], row["partition_key"], row["name"], tuple(json.loads(row["groups"]))
+            row["artist_id"],
+            row["partition_key"],
+            row["name"],
+            tuple(json.loads(row["groups"])),
+            has_baseline=row.get("baseline_at", "") is not None,
         )
         for row in rows
     ]

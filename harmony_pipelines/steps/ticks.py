@@ -5,29 +5,50 @@ from datetime import UTC, datetime
 from harmony_pipelines.clients.catalogue import Catalogue, utc_text
 from harmony_pipelines.clients.discographies import how_many_due
 from harmony_pipelines.clients.locks import holder_of
-from harmony_pipelines.clients.quota import Quota, QuotaLimits
+from harmony_pipelines.clients.quota import ISRCS, Quota, QuotaLimits
 from harmony_pipelines.domain.errors import HarmonyError, Reason
 from harmony_pipelines.settings import Settings
-
-_LISTINGS = "artist_albums"
+from harmony_pipelines.steps.pending import BODIES, LISTINGS, backlog
 
 
 def why_not_refresh(settings: Settings, now: datetime) -> str | None:
-    """Why no refresh is started: nothing is due, or Spotify may not be asked; None: start it."""
+    """Why no refresh is started: nothing is due, or Spotify may not be asked; None: start it.
+
+    Bodies and ISRCs that wait are work too, though no artist is due: each has its own budget.
+    """
     store = Catalogue.open(settings.database_url)
     try:
         due, next_due_at, last_attempt_at = how_many_due(store, now)
-        if not due and not _was_edited(settings, last_attempt_at):
-            return f"Nothing is due; the next artist is at {next_due_at or 'no time'}."
-        limits = QuotaLimits(daily_requests=settings.spotify_daily_requests)
-        try:
-            Quota(store.engine, limits).check(_LISTINGS)
-        except HarmonyError as error:
-            wait = "cooldown" if error.reason is Reason.COOLDOWN else "budget spent"
-            return f"{wait.capitalize()}, {due} artists wait. {error.message}"
-        return None
+        limits = QuotaLimits(
+            daily_requests=settings.spotify_daily_requests,
+            by_family={ISRCS: settings.spotify_isrc_daily_requests},
+        )
+        quota, waiting = Quota(store.engine, limits), backlog(store, now)
+        refusals: list[str] = []
+        if due or _was_edited(settings, last_attempt_at):
+            refusal = quota.why_not(LISTINGS)
+            if refusal is None:
+                return None
+            refusals.append(_wait(refusal, f"{due} artists wait"))
+        if waiting.is_body_waiting():
+            refusal = quota.why_not(BODIES)
+            if refusal is None:
+                return None
+            refusals.append(_wait(refusal, "album bodies wait"))
+        if settings.spotify_isrc_daily_requests and waiting.is_track_waiting():
+            refusal = quota.why_not(ISRCS)
+            if refusal is None:
+                return None
+            refusals.append(_wait(refusal, "ISRCs wait"))
+        nothing = f"Nothing is due; the next artist is at {next_due_at or 'no time'}."
+        return refusals[0] if refusals else nothing
     finally:
         store.close()
+
+
+def _wait(refusal: HarmonyError, what: str) -> str:
+    why = "Cooldown" if refusal.reason is Reason.COOLDOWN else "Budget spent"
+    return f"{why}, {what}. {refusal.message}"
 
 
 def why_not_alone(settings: Settings, work: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.backlog import Backlog, save_bodies
 from harmony_pipelines.clients.catalogue import Catalogue as Store
 from harmony_pipelines.clients.discographies import (
     Attempt,
@@ -14,8 +15,8 @@ from harmony_pipelines.clients.discographies import (
     least_recently_listed,
     save_discography,
     save_failure,
-    stored,
 )
+from harmony_pipelines.clients.spotify import BodiesRead
 from harmony_pipelines.domain.discography import (
     ArtistCatalogue,
     artist_row,
@@ -53,16 +54,8 @@ def listing(*albums: str | tuple[str, str], group: str = "single") -> ArtistCata
     rows = tuple(listed_album_row(ARTIST, group, body(*pair)) for pair in pairs)
     return ArtistCatalogue(
         ARTIST, ("album", "single"), artist=artist_row({"id": ARTIST, "name": "Lumen Tide"}),
-        albums=rows, complete=True, bodies_pending=len(rows),
+        albums=rows, complete=True,
     )  # fmt: skip
-
-
-def whole(*albums: str | tuple[str, str]) -> ArtistCatalogue:
-    """A complete listing with all bodies."""
-    listed = listing(*albums)
-    pairs = [(one, "1980-01-01") if isinstance(one, str) else one for one in albums]
-    bodies = {pair[0]: body_rows(ARTIST, "single", body(*pair)) for pair in pairs}
-    return listed.with_bodies(bodies, (), 0, None)
 
 
 class Artist:
@@ -73,6 +66,21 @@ class Artist:
 
     def save(self, brought: ArtistCatalogue, day: int = 0, **changes: Any) -> Any:
         return save_discography(self.store, brought, attempt(day, **changes))
+
+    def whole(self, *albums: str | tuple[str, str], day: int = 0) -> None:
+        """A complete listing, and the bodies of all of it."""
+        self.save(listing(*albums), day)
+        pairs = [(one, "1980-01-01") if isinstance(one, str) else one for one in albums]
+        self.bodies(*(body(*pair) for pair in pairs), day=day)
+
+    def bodies(self, *bodies: dict[str, Any], gone: tuple[str, ...] = (), day: int = 0) -> None:
+        rows = {each["id"]: body_rows(ARTIST, "single", each) for each in bodies}
+        read = BodiesRead(ARTIST, rows, frozenset(gone))
+        save_bodies(self.store, read, 1, START + timedelta(days=day))
+
+    def waiting(self, day: int = 0) -> list[str]:
+        moment = START + timedelta(days=day)
+        return [row["album_id"] for row in Backlog(self.store, moment).bodies()]
 
     def albums(self, column: str) -> dict[str, Any]:
         return {r["album_id"]: r[column] for r in self.store.table(tables.spotify_albums)}
@@ -104,7 +112,7 @@ def artist(store: Store) -> Artist:
 
 
 def test_a_listing_does_not_blank_what_a_body_told(artist: Artist) -> None:
-    artist.save(whole("x", "y"))
+    artist.whole("x", "y")
     artist.save(listing("x", "y", "z"), 1)
     assert artist.albums("upc") == {"x": "upc of x", "y": "upc of y", "z": None}
     assert artist.albums("fetched_at")["z"] is None
@@ -112,25 +120,18 @@ def test_a_listing_does_not_blank_what_a_body_told(artist: Artist) -> None:
 
 
 def test_when_an_album_was_first_and_last_seen_is_remembered(artist: Artist) -> None:
-    artist.save(whole("x"))
+    artist.whole("x")
     artist.save(listing("x"), 3)
     assert artist.albums("first_seen_at") == {"x": "2026-11-20T12:00:00Z"}
     assert artist.albums("last_seen_at") == {"x": "2026-11-23T12:00:00Z"}
     assert artist.albums("fetched_at") == {"x": "2026-11-20T12:00:00Z"}
 
 
-def test_an_album_without_a_body_is_asked_for_once(artist: Artist) -> None:
-    listed = listing("x", "y")
-    artist.save(listed.with_bodies({"x": body_rows(ARTIST, "single", body("x"))}, ["y"], 0, None))
-    assert stored(artist.store, ARTIST).bodies == {"x", "y"}
-    assert stored(artist.store, ARTIST).pending == ()
-
-
 def test_a_track_keeps_the_isrc_it_once_had(artist: Artist) -> None:
-    artist.save(whole("x"))
+    artist.whole("x")
     [track] = artist.store.table(tables.spotify_tracks)
     artist.store.save(tables.spotify_tracks, [{**track, "isrc": "DEA010800001"}])
-    artist.save(whole("x"), 1)
+    artist.whole("x", day=1)
     assert artist.store.table(tables.spotify_tracks)[0]["isrc"] == "DEA010800001"
 
 
@@ -139,7 +140,7 @@ def test_nothing_is_written_once_the_run_is_over(store: Store) -> None:
         raise HarmonyError(ErrorCode.CONFLICT, Reason.RUN_OVER, "Over.")
 
     with pytest.raises(HarmonyError):
-        save_discography(Store(store.engine, over), whole("x"), attempt())
+        save_discography(Store(store.engine, over), listing("x"), attempt())
     for table in (tables.spotify_albums, tables.spotify_artists, tables.refresh_state):
         assert store.table(table) == []
 
@@ -147,7 +148,7 @@ def test_nothing_is_written_once_the_run_is_over(store: Store) -> None:
 def test_a_new_name_reaches_the_watchlist(artist: Artist) -> None:
     row = {"artist_id": ARTIST, "partition_key": "old-a1", "name": "Old", "paused": 0}
     artist.store.save(tables.watchlist, [{**row, "added_at": "2026"}])
-    artist.save(whole("x"))
+    artist.whole("x")
     [row] = artist.store.table(tables.watchlist)
     assert (row["name"], row["partition_key"]) == ("Lumen Tide", "old-a1")
 
@@ -156,24 +157,26 @@ def test_a_new_name_reaches_the_watchlist(artist: Artist) -> None:
 
 
 def test_the_first_complete_listing_is_no_news_but_for_what_is_recent(artist: Artist) -> None:
-    saved = artist.save(whole("old", ("fresh", "2026-11-01")))
-    assert (artist.news(), saved.new) == (["fresh"], 1)
+    artist.whole("old", ("fresh", "2026-11-01"))
+    assert artist.news() == ["fresh"]
     assert artist.store.table(tables.new_releases)[0]["recent"] == 1
-    assert artist.save(listing("old", ("fresh", "2026-11-01")), 1).new == 0
+    artist.save(listing("old", ("fresh", "2026-11-01")), 1)
+    assert artist.news() == ["fresh"]
 
 
 def test_a_release_is_news_once_whatever_its_date(artist: Artist) -> None:
-    artist.save(whole("old"))
-    assert artist.save(listing("old", "backdated", ("today", "2026-11-21")), 1).new == 2
-    assert artist.save(listing("old", "backdated", ("today", "2026-11-21")), 2).new == 0
+    artist.whole("old")
+    artist.save(listing("old", "backdated", ("today", "2026-11-21")), 1)
+    assert artist.news() == ["backdated", "today"]
+    artist.save(listing("old", "backdated", ("today", "2026-11-21")), 2)
     artist.save(listing("old"), 3)
-    assert artist.save(listing("old", "backdated"), 4).new == 0
+    artist.save(listing("old", "backdated"), 4)
     assert artist.news() == ["backdated", "today"]
     assert {row["run_id"] for row in artist.store.table(tables.new_releases)} == {"run 1"}
 
 
 def test_a_release_that_a_failed_listing_brought_is_news_all_the_same(artist: Artist) -> None:
-    artist.save(whole("old"))
+    artist.whole("old")
     broken = replace(listing("new"), complete=False, error=DOWN)
     assert artist.save(broken, 1).status == "partial"
     artist.save(listing("old", "new", "newer"), 2)
@@ -191,7 +194,7 @@ def test_a_first_listing_that_failed_is_no_baseline(artist: Artist) -> None:
 
 
 def test_another_market_is_a_new_baseline(artist: Artist) -> None:
-    artist.save(whole("x", "onlyhere"))
+    artist.whole("x", "onlyhere")
     artist.save(listing("x", "onlythere"), 1, market="FR")
     assert (artist.news(), artist.removed()) == ([], set())
     artist.save(listing("x", "onlythere", "new"), 2, market="FR")
@@ -199,7 +202,7 @@ def test_another_market_is_a_new_baseline(artist: Artist) -> None:
 
 
 def test_an_added_group_is_a_new_baseline_for_what_it_adds(artist: Artist) -> None:
-    artist.save(whole("x"))
+    artist.whole("x")
     wider = replace(
         listing("x", "newsingle"),
         groups=("album", "single", "compilation"),
@@ -213,7 +216,7 @@ def test_an_added_group_is_a_new_baseline_for_what_it_adds(artist: Artist) -> No
 
 
 def test_an_album_is_removed_when_two_complete_listings_lack_it(artist: Artist) -> None:
-    artist.save(whole("x", "y"))
+    artist.whole("x", "y")
     artist.save(listing("x"), 1)
     assert artist.removed() == set()
     artist.save(listing("x"), 2)
@@ -224,7 +227,7 @@ def test_an_album_is_removed_when_two_complete_listings_lack_it(artist: Artist) 
 
 
 def test_a_listing_that_failed_or_saw_only_the_newest_removes_nothing(artist: Artist) -> None:
-    artist.save(whole("x", "y"))
+    artist.whole("x", "y")
     artist.save(listing("x"), 1)
     artist.save(replace(listing("x"), complete=False, error=DOWN), 2)
     artist.save(replace(listing("x"), newest_only=True), 3)
@@ -234,21 +237,21 @@ def test_a_listing_that_failed_or_saw_only_the_newest_removes_nothing(artist: Ar
 
 
 def test_looks_at_the_newest_do_not_count_as_listings(artist: Artist) -> None:
-    artist.save(whole("x", "y"))
+    artist.whole("x", "y")
     artist.save(replace(listing("x"), newest_only=True), 1)
     artist.save(listing("x"), 2)
     assert artist.removed() == set()
 
 
 def test_a_group_that_was_cut_short_by_our_own_limit_loses_nothing(artist: Artist) -> None:
-    artist.save(whole("x", "y"))
+    artist.whole("x", "y")
     for day in (1, 2, 3):
         artist.save(replace(listing("x"), capped=frozenset({"single"})), day)
     assert artist.removed() == set()
 
 
 def test_a_group_that_is_no_longer_followed_loses_nothing(artist: Artist) -> None:
-    artist.save(whole("x", "y"))
+    artist.whole("x", "y")
     for day in (1, 2, 3):
         artist.save(replace(listing(), groups=("album",)), day)
     assert artist.removed() == set()
@@ -258,7 +261,7 @@ def test_a_group_that_is_no_longer_followed_loses_nothing(artist: Artist) -> Non
 
 
 def test_a_failure_keeps_what_is_stored_and_is_tried_again_within_the_hour(artist: Artist) -> None:
-    artist.save(whole("x"))
+    artist.whole("x")
     for number in (1, 2):
         saved = save_failure(artist.store, ARTIST, DOWN, "failed", attempt(number))
         assert (saved.status, artist.state()["attempts"]) == ("failed", number)
@@ -270,7 +273,7 @@ def test_a_failure_keeps_what_is_stored_and_is_tried_again_within_the_hour(artis
     )
     assert state["last_complete_at"] == "2026-11-20T12:00:00Z"
     assert "2026-11-22T12:00:00Z" < state["next_due_at"] <= "2026-11-22T14:00:00Z"
-    artist.save(whole("x"), 3)
+    artist.whole("x", day=3)
     assert (artist.state()["attempts"], artist.state()["code"]) == (0, None)
 
 
@@ -280,24 +283,22 @@ def test_who_is_gone_is_never_due(artist: Artist) -> None:
 
 
 def test_a_fault_of_everybody_s_puts_off_and_does_not_fail(artist: Artist) -> None:
-    artist.save(whole("x"))
+    artist.whole("x")
     broken = replace(listing("x"), complete=False, error=DOWN)
     assert artist.save(broken, 1, stopped=True).status == "deferred"
     assert artist.state()["attempts"] == 0
     assert artist.state()["next_due_at"] <= "2026-11-21T12:00:00Z"
 
 
-def test_bodies_that_wait_for_a_budget_are_not_looked_for_before_it_is_free(
-    artist: Artist,
-) -> None:
-    spent = HarmonyError(
-        ErrorCode.RATE_LIMITED, Reason.BUDGET_SPENT, "Spent.", retry_after_s=7200.0
-    )
-    saved = artist.save(replace(listing("x"), error=spent))
-    assert (saved.status, saved.bodies_pending) == ("deferred", 1)
-    assert saved.next_due_at == "2026-11-20T14:00:00Z"
-    [pending] = stored(artist.store, ARTIST).pending
-    assert pending["album_id"] == "x"
+def test_an_artist_whose_bodies_wait_is_put_off_and_listed_as_usual(artist: Artist) -> None:
+    saved = artist.save(listing("x", "y"))
+    assert (saved.status, saved.bodies_pending) == ("deferred", 2)
+    assert artist.state()["next_due_at"] > "2026-12-01"
+    artist.bodies(body("x"))
+    assert (artist.state()["status"], artist.state()["bodies_pending"]) == ("deferred", 1)
+    artist.bodies(body("y"))
+    state = artist.state()
+    assert (state["status"], state["bodies_pending"], state["requests"]) == ("complete", 0, 2)
 
 
 # Who is due
@@ -321,12 +322,13 @@ def state(store: Store, name: str, status: str, due: str | None, listed: str = "
             {
                 "artist_id": name, "status": status, "attempts": 0, "next_due_at": due,
                 "bodies_pending": 0, "requests": 0, "last_listed_at": listed,
+                "baseline_at": listed,
             }
         ],
     )  # fmt: skip
 
 
-def test_who_is_due_longest_comes_first_and_new_ones_before_all(store: Store) -> None:
+def test_who_is_due_longest_comes_first_and_those_without_a_baseline_last(store: Store) -> None:
     watch(store, beets=None, b=3, a=2, late=4, early=5, gone=6, never=7, paused=8)
     [paused] = store.table(tables.watchlist, tables.watchlist.c.name == "paused")
     store.save(tables.watchlist, [{**paused, "paused": 1}])
@@ -335,8 +337,8 @@ def test_who_is_due_longest_comes_first_and_new_ones_before_all(store: Store) ->
     state(store, "gone", "gone", None)
     state(store, "never", "complete", "2026-12-24T00:00:00Z")
     due = [row["name"] for row in due_artists(store, START, 10)]
-    assert due == ["a", "b", "beets", "early", "late"]
-    assert [row["name"] for row in due_artists(store, START, 2)] == ["a", "b"]
+    assert due == ["early", "late", "a", "b", "beets"]
+    assert [row["name"] for row in due_artists(store, START, 2)] == ["early", "late"]
 
 
 def test_a_sweep_takes_those_first_whose_listings_were_read_longest_ago(store: Store) -> None:

@@ -103,6 +103,37 @@ def test_a_family_can_have_its_own_budget(database: sa.Engine, clock: Clock) -> 
     assert refused.value.details["retry_after_s"] == DAY
 
 
+def test_one_call_in_ten_is_kept_for_what_the_user_named(database: sa.Engine, clock: Clock) -> None:
+    quota = a_quota(database, clock, daily_requests=25)
+    for _ in range(23):
+        quota.acquire("albums", a_deadline(clock))
+    refusal = quota.why_not("albums")
+    assert refusal is not None
+    assert "but for 2 kept for artists you name" in refusal.message
+    assert refusal.details["retry_after_s"] == pytest.approx(DAY - 22, abs=1)
+    assert quota.left("albums") == 2
+    named = a_quota(database, clock, daily_requests=25, is_named=True)
+    for _ in range(2):
+        named.acquire("albums", a_deadline(clock))
+    assert named.why_not("albums") is not None
+    assert quota.why_not("artists") is None
+
+
+@pytest.mark.parametrize(("budget", "kept"), [(1, 0), (9, 0), (10, 1), (400, 40)])
+def test_a_small_budget_has_no_reserve(budget: int, kept: int) -> None:
+    assert QuotaLimits().kept("albums", budget) == kept
+    assert QuotaLimits(is_named=True).kept("albums", budget) == 0
+
+
+def test_the_budget_for_isrcs_is_spent_whole(database: sa.Engine, clock: Clock) -> None:
+    quota = a_quota(database, clock, by_family={"tracks": 10})
+    for _ in range(10):
+        quota.acquire("tracks", a_deadline(clock))
+    refusal = quota.why_not("tracks")
+    assert refusal is not None
+    assert "HARMONY_SPOTIFY_ISRC_DAILY_REQUESTS" in refusal.message
+
+
 def test_looking_costs_nothing(database: sa.Engine, clock: Clock) -> None:
     quota = a_quota(database, clock)
     quota.check("albums")
@@ -192,7 +223,7 @@ def test_a_quota_that_spotify_ends_early_lowers_the_budget_which_grows_again(
 
 
 def test_threads_together_keep_the_budget(database: sa.Engine) -> None:
-    quota = Quota(database, QuotaLimits(per_second=1e6, daily_requests=10))
+    quota = Quota(database, QuotaLimits(per_second=1e6, daily_requests=10, is_named=True))
     refused: list[Reason] = []
 
     def ask() -> None:
@@ -221,7 +252,7 @@ from harmony_pipelines.domain.errors import HarmonyError
 
 engine = open_engine(sys.argv[1])
 bring_up_to_date(engine)
-quota = Quota(engine, QuotaLimits(per_second=20, daily_requests=24))
+quota = Quota(engine, QuotaLimits(per_second=20, daily_requests=24, is_named=True))
 try:
     while True:
         quota.acquire("albums", Deadline.after(60))

@@ -19,18 +19,19 @@ from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
 from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.clients.spotify import (
+    BodiesRead,
     Look,
     SpotifyClient,
-    add_bodies,
     concerns_everybody,
     list_artist,
-    read_artist,
+    read_bodies,
 )
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.demo import faults
 from harmony_pipelines.demo.catalogue_data import Catalogue
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.deadline import Deadline
+from harmony_pipelines.domain.discography import ArtistCatalogue
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 SECRET = "demo-secret"
@@ -96,6 +97,15 @@ def extended(database: sa.Engine) -> Iterator[Spotify]:
         yield Spotify(server, database)
 
 
+def read_artist(
+    client: SpotifyClient, artist_id: str, groups: tuple[str, ...]
+) -> tuple[ArtistCatalogue, BodiesRead]:
+    """The artist's listings and, if they came whole, the bodies of all that is listed."""
+    listed = list_artist(client, artist_id, groups)
+    wanted = {str(row["album_id"]): str(row["album_group"]) for row in listed.albums}
+    return listed, read_bodies(client, artist_id, {} if listed.error else wanted)
+
+
 def failure(ask: Callable[[], object]) -> HarmonyError:
     with pytest.raises(HarmonyError) as failed:
         ask()
@@ -111,7 +121,7 @@ def test_a_first_fill_costs_what_it_must_and_no_more(spotify: Spotify, singles: 
     spotify.add(2, "album", tracks=3)
     spotify.catalogue.add_album(spotify.artist_id, "Long", tracks=101)
     client = spotify.client()
-    read = read_artist(client, spotify.artist_id, ("single", "album"))
+    listed, read = read_artist(client, spotify.artist_id, ("single", "album"))
     expected = {
         "token": 1,
         "artists": 1,
@@ -120,17 +130,18 @@ def test_a_first_fill_costs_what_it_must_and_no_more(spotify: Spotify, singles: 
         "album_tracks": 2,
     }
     assert client.requests == spotify.families() == expected
-    assert (read.complete, read.error, read.bodies_pending) == (True, None, 0)
-    assert len(read.albums) == len(read.fetched) == singles + 3
-    assert len(read.tracks) == singles + 6 + 101
+    assert (listed.complete, listed.error, read.errors) == (True, None, ())
+    assert len(listed.albums) == len(read.bodies) == singles + 3
+    assert sum(len(body.tracks) for body in read.bodies.values()) == singles + 6 + 101
 
 
 def test_an_extended_app_needs_fewer_calls(extended: Spotify) -> None:
     extended.add(45, tracks=2)
     client = extended.client()
-    read = read_artist(client, extended.artist_id, ("album", "single"))
+    listed, read = read_artist(client, extended.artist_id, ("album", "single"))
     assert client.requests == {"token": 1, "artists": 1, "artist_albums": 2, "albums": 3}
-    assert (len(read.albums), len(read.tracks)) == (45, 90)
+    assert len(listed.albums) == 45
+    assert sum(len(body.tracks) for body in read.bodies.values()) == 90
 
 
 def test_every_request_names_the_market_and_asks_only_for_what_it_may(spotify: Spotify) -> None:
@@ -220,7 +231,7 @@ def test_one_combined_listing_tells_the_groups_apart(spotify: Spotify) -> None:
     assert client.requests == {"token": 1, "artist_albums": 1}
     groups = [row["album_group"] for row in read.albums]
     assert (groups.count("album"), groups.count("single")) == (2, 3)
-    assert (read.artist, read.complete, read.bodies_pending) == (None, True, 5)
+    assert (read.artist, read.complete) == (None, True)
 
 
 def test_albums_an_artist_only_appears_on_are_never_listed_with_its_own(spotify: Spotify) -> None:
@@ -231,24 +242,25 @@ def test_albums_an_artist_only_appears_on_are_never_listed_with_its_own(spotify:
     assert [row["album_group"] for row in read.albums] == ["appears_on"]
 
 
-def test_known_bodies_are_not_fetched_and_the_newest_come_first(spotify: Spotify) -> None:
-    oldest, known, newest = spotify.add(3)
-    client = spotify.client()
-    read = read_artist(client, spotify.artist_id, ("single",), known={known})
-    assert [request.path[-22:] for request in spotify.server.requests[-2:]] == [newest, oldest]
-    assert read.fetched == {oldest, newest}
-    assert read.bodies_pending == 0
-
-
-def test_bodies_of_former_listings_are_read_along_with_the_new(spotify: Spotify) -> None:
-    old, gone, newest = spotify.add(3)
-    listed = list_artist(spotify.client(), spotify.artist_id, ("single",))
-    new = [row for row in listed.albums if row["album_id"] == newest]
-    earlier = [row for row in listed.albums if row["album_id"] != newest]
+def test_bodies_are_asked_for_in_the_order_given(spotify: Spotify) -> None:
+    oldest, gone, newest = spotify.add(3)
     spotify.catalogue.remove_album(gone)
-    read = add_bodies(spotify.client(), replace(listed, albums=tuple(new)), earlier=earlier)
-    assert [row["album_id"] for row in read.albums] == [newest, old]
-    assert (read.fetched, read.gone, read.bodies_pending) == ({newest, old}, {gone}, 0)
+    groups = dict.fromkeys((newest, gone, oldest), "single")
+    read = read_bodies(spotify.client(), spotify.artist_id, groups)
+    asked = [r.path[-22:] for r in spotify.server.requests if r.family == "albums"]
+    assert asked == [newest, gone, oldest]
+    assert (read.bodies.keys(), read.gone, read.errors) == ({newest, oldest}, {gone}, ())
+    assert read.bodies[oldest].album["album_group"] == "single"
+
+
+def test_a_listing_goes_on_where_only_the_artists_budget_is_spent(
+    spotify: Spotify, database: sa.Engine
+) -> None:
+    spotify.add(3)
+    limits = QuotaLimits(per_second=10_000, by_family={"artists": 0})
+    spotify.quota = Quota(database, limits)
+    read = list_artist(spotify.client(), spotify.artist_id, ("single",))
+    assert (read.artist, read.complete, len(read.albums)) == (None, True, 3)
 
 
 def test_a_look_at_the_newest_leaves_a_listing_where_it_meets_what_is_known(
@@ -279,11 +291,10 @@ def test_a_look_at_the_newest_goes_on_while_all_of_it_is_new(spotify: Spotify) -
 def test_an_app_without_batches_is_told_so(extended: Spotify) -> None:
     extended.add(2)
     extended.server.faults.add("albums", faults.forbidden())
-    read = read_artist(extended.client(), extended.artist_id, ("single",))
-    assert read.error is not None
-    assert read.error.reason is Reason.ENDPOINT_REMOVED
-    assert "HARMONY_SPOTIFY_PROFILE=development" in read.error.message
-    assert (read.complete, read.bodies_pending) == (True, 2)
+    listed, read = read_artist(extended.client(), extended.artist_id, ("single",))
+    assert {error.reason for error in read.errors} == {Reason.ENDPOINT_REMOVED}
+    assert "HARMONY_SPOTIFY_PROFILE=development" in read.errors[0].message
+    assert (listed.complete, read.bodies) == (True, {})
 
 
 def test_nulls_in_a_batch_are_albums_that_spotify_does_not_know(extended: Spotify) -> None:
@@ -368,11 +379,11 @@ def test_an_answer_without_its_essentials_is_a_bad_one(spotify: Spotify, path: s
 
     spotify.server.faults.add("artist_albums", faults.edited(forget), times=None)
     spotify.server.faults.add("albums", faults.edited(forget), times=None)
-    read = read_artist(spotify.client(), spotify.artist_id, ("single",))
-    assert read.error is not None
-    assert read.error.reason is Reason.BAD_ANSWER
-    assert path in read.error.message
-    assert read.complete is (path == "tracks")
+    listed, read = read_artist(spotify.client(), spotify.artist_id, ("single",))
+    error = listed.error or read.errors[0]
+    assert error.reason is Reason.BAD_ANSWER
+    assert path in error.message
+    assert listed.complete is (path == "tracks")
 
 
 def test_an_expired_token_is_replaced_once(spotify: Spotify) -> None:
@@ -488,11 +499,10 @@ def test_a_spent_budget_asks_nobody(spotify: Spotify, database: sa.Engine) -> No
 def test_bodies_that_fail_leave_the_listing_whole(spotify: Spotify) -> None:
     ids = spotify.add(6)
     spotify.server.faults.add("albums", faults.rate_limited(3600, quota=True), after=2)
-    read = read_artist(spotify.client(), spotify.artist_id, ("single",))
-    assert (read.complete, len(read.albums), read.bodies_pending) == (True, 6, 4)
-    assert read.fetched == set(ids[4:])
-    assert read.error is not None
-    assert read.error.reason is Reason.QUOTA_EXCEEDED
+    listed, read = read_artist(spotify.client(), spotify.artist_id, ("single",))
+    assert (listed.complete, len(listed.albums)) == (True, 6)
+    assert read.bodies.keys() == set(ids[4:])
+    assert [error.reason for error in read.errors] == [Reason.QUOTA_EXCEEDED]
     assert spotify.server.count("albums") == 3
 
 
@@ -500,33 +510,24 @@ def test_one_album_that_cannot_be_had_does_not_hold_up_the_others(spotify: Spoti
     broken, gone, good = spotify.add(3)
     spotify.server.faults.add(f"/v1/albums/{broken}", faults.server_error(), times=None)
     spotify.server.faults.add(f"/v1/albums/{gone}", faults.empty_not_found(), times=None)
-    read = read_artist(spotify.client(), spotify.artist_id, ("single",))
-    assert (read.fetched, read.gone, read.bodies_pending) == ({good}, {gone}, 1)
-    assert read.error is not None
-    assert read.error.reason is Reason.SERVER_ERROR
-
-
-def test_three_failures_in_a_row_end_the_reading(spotify: Spotify) -> None:
-    spotify.add(6)
-    spotify.server.faults.add("albums", faults.server_error(), times=None)
-    read = read_artist(spotify.client(), spotify.artist_id, ("single",))
-    assert spotify.server.count("albums") == 9
-    assert (read.complete, read.bodies_pending) == (True, 6)
+    _, read = read_artist(spotify.client(), spotify.artist_id, ("single",))
+    assert (read.bodies.keys(), read.gone) == ({good}, {gone})
+    assert [error.reason for error in read.errors] == [Reason.SERVER_ERROR]
 
 
 def test_a_body_whose_tracks_are_cut_off_is_not_half_stored(spotify: Spotify) -> None:
     spotify.catalogue.add_album(spotify.artist_id, "Long", album_type="single", tracks=60)
     spotify.server.faults.add("album_tracks", faults.server_error(), times=None)
-    read = read_artist(spotify.client(), spotify.artist_id, ("single",))
-    assert (read.tracks, read.fetched, read.bodies_pending) == ((), frozenset(), 1)
+    _, read = read_artist(spotify.client(), spotify.artist_id, ("single",))
+    assert (read.bodies, len(read.errors)) == ({}, 1)
 
 
 def test_a_listing_that_fails_is_not_complete_but_kept(spotify: Spotify) -> None:
     spotify.add(1, "album")
     spotify.add(15)
     spotify.server.faults.add("/v1/artists/*offset=10*", faults.server_error(), times=None)
-    read = read_artist(spotify.client(), spotify.artist_id, ("album", "single"))
-    assert (read.complete, len(read.albums), read.bodies_pending) == (False, 11, 11)
+    read, _ = read_artist(spotify.client(), spotify.artist_id, ("album", "single"))
+    assert (read.complete, len(read.albums)) == (False, 11)
     assert read.artist is not None
     assert read.error is not None
     assert spotify.server.count("albums") == 0

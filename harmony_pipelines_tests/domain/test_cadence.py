@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from harmony_pipelines.domain.cadence import (
     ArtistState,
-    due_artists,
+    days_until_done,
     is_due,
     is_sweep_due,
+    next_body_due,
     next_due,
+    next_retry,
 )
 
 MONDAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -90,17 +92,6 @@ def test_who_is_gone_is_never_due() -> None:
     assert not is_due(due, MONDAY)
 
 
-def test_the_longest_due_come_first() -> None:
-    due_at = [
-        ("later", MONDAY + RETRY),
-        ("b", MONDAY),
-        ("a", MONDAY),
-        ("longest", MONDAY - RETRY),
-        ("gone", None),
-    ]
-    assert due_artists(due_at, MONDAY) == ["longest", "a", "b"]
-
-
 def test_a_full_sweep_is_due_after_thirty_days() -> None:
     assert is_sweep_due(None, MONDAY)
     assert is_sweep_due(MONDAY - timedelta(days=30), MONDAY)
@@ -110,3 +101,24 @@ def test_a_full_sweep_is_due_after_thirty_days() -> None:
 @given(STATES, TIMES)
 def test_every_artist_is_due_again_within_thirty_days(state: ArtistState, now: datetime) -> None:
     assert timedelta() < gap(state, now) <= timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("age", "days"), [(-30, 4), (0, 4), (14, 4), (15, 180), (9000, 180), (None, 180)]
+)
+def test_a_young_release_s_body_is_read_again_soon(age: int | None, days: int) -> None:
+    released = None if age is None else MONDAY.date() - timedelta(days=age)
+    assert next_body_due(released, MONDAY) - MONDAY == timedelta(days=days)
+
+
+def test_a_retry_waits_as_a_failed_artist_does() -> None:
+    for attempts in (1, 2, 5):
+        state = ArtistState("a", "failed", attempts)
+        assert next_retry("a", attempts, MONDAY) == next_due(state, MONDAY)
+
+
+def test_a_backlog_takes_as_long_as_its_slowest_family() -> None:
+    budgets = {"albums": 360, "artist_albums": 360, "artists": 0}
+    assert days_until_done({}, budgets) == 0.0
+    assert days_until_done({"albums": 900, "artist_albums": 90}, budgets) == 2.5
+    assert days_until_done({"artists": 3}, budgets) == 3.0

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.domain.discography import (
-    ArtistCatalogue,
-    Body,
     Row,
     album_row,
     artist_row,
-    body_rows,
     group_of,
     is_tombstone,
     listed_album_row,
+    listed_as,
     track_isrc,
     track_rows,
 )
@@ -60,6 +58,7 @@ ALBUM: dict[str, Any] = {
 }
 
 BOOKKEEPING = {"first_seen_at", "last_seen_at", "removed_at", "fetched_at"}
+BOOKKEEPING |= {"listed_as", "body_due_at"}
 
 
 def columns(table: sa.Table) -> set[str]:
@@ -237,31 +236,12 @@ def test_the_group_is_what_was_asked_for_or_what_the_album_is() -> None:
     assert group_of({"album_type": "ep"}, both) == "album"
 
 
-def test_albums_are_read_newest_first_and_those_without_a_date_last() -> None:
-    dates = {"old": "1981", "new": "2026-10-30", "none": None, "gone": "0000", "mid": "2026-10"}
-    listed = [
-        listed_album_row("b1", "album", {"id": album_id, "release_date": date})
-        for album_id, date in dates.items()
-    ]
-    catalogue = ArtistCatalogue("b1", ("album",), albums=tuple(listed))
-    assert list(catalogue.bodies_to_read()) == ["new", "mid", "old", "gone", "none"]
-
-
-def test_bodies_replace_the_rows_of_the_listing() -> None:
-    listed = ArtistCatalogue(
-        "b1",
-        ("single",),
-        albums=(
-            listed_album_row("b1", "single", ALBUM),
-            listed_album_row("b1", "single", {"id": "a2"}),
-        ),
-    )
-    assert listed.with_pending({"a2"}).bodies_pending == 1
-    body: Body = body_rows("b1", "single", ALBUM)
-    whole = listed.with_bodies({"a1": body}, (), 1, None)
-    assert [row["upc"] for row in whole.albums] == ["0074646495728", None]
-    assert len(whole.tracks) == 2
-    assert (whole.fetched, whole.bodies_pending) == (frozenset({"a1"}), 1)
+def test_an_entry_of_a_listing_is_known_by_what_the_body_would_change_with() -> None:
+    row = listed_album_row("b1", "album", ALBUM)
+    same = row | {"album_group": "single", "spotify_url": None, "artists": "[]"}
+    assert listed_as(row) == listed_as(same)
+    for column in ("name", "album_type", "release_date", "total_tracks", "image_url"):
+        assert listed_as(row | {column: None}) != listed_as(row)
 
 
 @settings(deadline=None)

@@ -12,7 +12,7 @@ from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.database import open_engine
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
 from harmony_pipelines.clients.schema import bring_up_to_date
-from harmony_pipelines.clients.spotify import SpotifyClient, read_artist
+from harmony_pipelines.clients.spotify import SpotifyClient, list_artist, read_bodies
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.clients.spotify_refusals import Question, Refusal, explain
 from harmony_pipelines.demo.catalogue_data import Catalogue
@@ -63,20 +63,21 @@ def test_a_recorded_discography_arrives_whole(database: sa.Engine, name: str, pr
         )
         quota = Quota(database, QuotaLimits(per_second=10_000))
         client = SpotifyClient(config, quota, Deadline.after(60))
-        read = read_artist(client, artist_id, ("album", "single"))
-    assert (read.complete, read.error, read.bodies_pending) == (True, None, 0)
-    assert {row["album_id"]: row["album_group"] for row in read.albums} == {
-        item["id"]: item["album_group"] for item in items
-    }
-    assert len(read.tracks) == sum(len(b["tracks"]["items"]) for b in recording["albums"].values())
-    for row in read.albums:
+        listed = list_artist(client, artist_id, ("album", "single"))
+        groups = {str(row["album_id"]): str(row["album_group"]) for row in listed.albums}
+        read = read_bodies(client, artist_id, groups)
+    assert (listed.complete, listed.error, read.errors) == (True, None, ())
+    assert groups == {item["id"]: item["album_group"] for item in items}
+    of_bodies = sum(len(body["tracks"]["items"]) for body in recording["albums"].values())
+    assert sum(len(body.tracks) for body in read.bodies.values()) == of_bodies
+    for row in (body.album for body in read.bodies.values()):
         body = recording["albums"][row["album_id"]]
         assert (row["name"], row["upc"]) == (body["name"], body["external_ids"].get("upc"))
     if profile == "development":
         per_group = [
             sum(item["album_group"] == group for item in items) for group in ("album", "single")
         ]
-        expected = 1 + sum(max(1, -(-count // 10)) for count in per_group) + len(read.albums)
+        expected = 1 + sum(max(1, -(-count // 10)) for count in per_group) + len(groups)
         assert server.count() == 1 + expected
         assert client.requests.total() == 1 + expected
 
