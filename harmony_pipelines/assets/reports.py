@@ -10,7 +10,9 @@ GROUP = "reports"
 
 
 @dg.asset(group_name=GROUP, kinds={"sqlite"}, deps=["spotify_albums"])
-def new_releases(catalogue: CatalogueResource) -> dg.MaterializeResult:
+def new_releases(
+    context: dg.AssetExecutionContext, catalogue: CatalogueResource
+) -> dg.MaterializeResult:
     """What appeared after each artist's baseline, each release once; rows are never changed.
 
     They are written in the transaction that stores the release, so that none is missed.
@@ -18,7 +20,7 @@ def new_releases(catalogue: CatalogueResource) -> dg.MaterializeResult:
     from harmony_pipelines.ops import reports
 
     with reported():
-        return done("new_releases", reports.news(catalogue))
+        return reports.news(context, catalogue).result(context, "new_releases")
 
 
 @dg.asset(
@@ -44,4 +46,4 @@ def missing_from_library(
     from harmony_pipelines.ops import reports
 
     with reported():
-        return done("missing_from_library", reports.missing(context, catalogue))
+        return reports.missing(context, catalogue).result(context, "missing_from_library")

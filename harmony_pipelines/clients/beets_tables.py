@@ -16,6 +16,7 @@ _ALBUM_COLUMNS = (
     "year",
     "original_year",
     "comp",
+    "mb_albumartistid",
     "mb_albumid",
     "mb_releasegroupid",
     "barcode",

@@ -1,18 +1,20 @@
 """A folder of files named by their own SHA-256, each there whole or not at all."""
 
 import hashlib
-import os
 import re
-import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
-from harmony_pipelines.clients.file_errors import NO_SUCH_FEATURE, shown, speaking_of
+from harmony_pipelines.clients.file_errors import shown, speaking_of
+from harmony_pipelines.clients.whole_files import (
+    TEMPORARY,
+    sweep_temporary,
+    sync_folder,
+    write_whole,
+)
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 _OWNER_ONLY_FOLDER = 0o700
-_TEMPORARY = ".tmp-"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -33,8 +35,8 @@ class ContentStore:
             if _content(path) != data:
                 self._folder.mkdir(_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
                 path.parent.mkdir(_OWNER_ONLY_FOLDER, exist_ok=True)
-                _write_whole(path, data)
-                _sync_folder(self._folder)
+                write_whole(path, data)
+                sync_folder(self._folder)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -59,17 +61,8 @@ class ContentStore:
 
     def sweep(self, older_than_seconds: float = 3600.0) -> int:
         """Remove what writers that were killed left behind; how many files that was."""
-        too_old = time.time() - older_than_seconds
-        removed = 0
         with speaking_of(self._folder):
-            for path in self._folder.glob(f"??/{_TEMPORARY}*"):
-                try:
-                    if path.stat().st_mtime < too_old:
-                        path.unlink()
-                        removed += 1
-                except FileNotFoundError:
-                    continue  # its writer finished, or another sweep was faster
-        return removed
+            return sweep_temporary(self._folder.glob(f"??/{TEMPORARY}*"), older_than_seconds)
 
     def forget(self, before: float) -> int:
         """Remove the files last written before a moment (seconds since 1970); how many."""
@@ -97,29 +90,3 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    number, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        if error.errno not in NO_SUCH_FEATURE:
-            raise
-    finally:
-        os.close(number)

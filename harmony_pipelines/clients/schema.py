@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-REVISION = "0003"
+REVISION = "0005"
 """The version of `tables`: the last of `migrations/versions`."""
 
 _FIRST = "0001"

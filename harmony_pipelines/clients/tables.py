@@ -186,6 +186,7 @@ beets_albums = sa.Table(
     _text("artpath"),
     _number("tracks"),
     _number("missing_files"),
+    _text("mb_albumartistid"),
 )
 
 beets_tracks = sa.Table(

@@ -22,6 +22,7 @@ def album_row(album: RawRow, tracks: Sequence[RawRow], artpath: str | None) -> L
         "year": whole_of(album["year"], _LAST_YEAR),
         "original_year": whole_of(album["original_year"], _LAST_YEAR),
         "comp": None if album["comp"] is None else int(whole_of(album["comp"]) is not None),
+        "mb_albumartistid": text_of(album["mb_albumartistid"]),
         "mb_albumid": text_of(album["mb_albumid"]),
         "mb_releasegroupid": text_of(album["mb_releasegroupid"]),
         "barcode": text_of(album["barcode"]),

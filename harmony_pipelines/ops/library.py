@@ -56,4 +56,7 @@ def list_missing(context: dg.OpExecutionContext, catalogue: CatalogueResource) -
     from harmony_pipelines.ops import reports
 
     with reported():
-        context.log_event(materialised("missing_from_library", reports.missing(context, catalogue)))
+        report = reports.missing(context, catalogue)
+        context.log_event(materialised("missing_from_library", report.metadata))
+        for each in report.problems:  # covers do not wait for what people read
+            context.log.error(f"{each['code']}: {each['message']}")

@@ -1,13 +1,16 @@
 """Library, matches and reports, as both the ops and the assets bring them up to date."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.domain.errors import HarmonyError
-from harmony_pipelines.metadata import SHOWN_ROWS, materialised, table
+from harmony_pipelines.failures import failure
+from harmony_pipelines.metadata import SHOWN_ROWS, done, materialised, table
 from harmony_pipelines.ops.decided import say_strangers
 from harmony_pipelines.ops.shown import review
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
@@ -29,13 +32,15 @@ def bring_up_to_date(
     """
     settings = load_settings()
     store = catalogue.open(settings, still_running(context))
-    context.log_event(materialised("new_releases", {**news_metadata(store), **numbers}))
+    told = _news(settings, store)
+    problems = [*told.problems]
+    context.log_event(materialised("new_releases", told.metadata | dict(numbers)))
     try:
-        for event in compare(context, settings, store, beets):
+        for event in compare(context, settings, store, beets, problems):
             context.log_event(event)
     except HarmonyError as error:
-        return [problem(error)]
-    return []
+        problems.append(problem(error))
+    return problems
 
 
 def snapshot(
@@ -63,22 +68,46 @@ def matches(context: Context, catalogue: CatalogueResource) -> dict[str, Any]:
     return _matches(context, settings, store)
 
 
-def missing(context: Context, catalogue: CatalogueResource) -> dict[str, Any]:
-    """Bring `missing_from_library` up to date; returns what the UI shows of it."""
+def missing(context: Context, catalogue: CatalogueResource) -> "Report":
+    """Bring `missing_from_library` and its files up to date."""
     settings = load_settings()
-    store = catalogue.open(settings, still_running(context))
-    return missing_metadata(steps.missing(store, settings))
+    return _missing(settings, catalogue.open(settings, still_running(context)))
 
 
-def news(catalogue: CatalogueResource) -> dict[str, Any]:
-    """What the UI shows of `new_releases`, which every refresh keeps up to date."""
-    return news_metadata(catalogue.open(load_settings()))
+def news(context: Context, catalogue: CatalogueResource) -> "Report":
+    """Write the feed of `new_releases`, which every refresh keeps up to date."""
+    settings = load_settings()
+    return _news(settings, catalogue.open(settings, still_running(context)))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the UI shows of a report, and why its files could not be written."""
+
+    metadata: dict[str, Any]
+    problems: list[dict[str, Any]]
+
+    def result(self, context: Context, asset: str) -> dg.MaterializeResult:
+        """The result of an asset made by itself; red, though materialised, without its files."""
+        if not self.problems:
+            return done(asset, self.metadata)
+        context.log_event(materialised(asset, self.metadata))
+        [first, *_] = self.problems
+        details = {"reason": first["reason"]}
+        raise failure({"code": first["code"], "message": first["message"], "details": details})
 
 
 def compare(
-    context: Context, settings: Settings, store: Catalogue, beets: BeetsResource
+    context: Context,
+    settings: Settings,
+    store: Catalogue,
+    beets: BeetsResource,
+    problems: list[dict[str, Any]],
 ) -> Iterator[dg.AssetMaterialization]:
-    """Snapshot, matches and what is missing, where there is a library to compare with."""
+    """Snapshot, matches and what is missing, where there is a library to compare with.
+
+    What keeps a report from being written is added to the problems, and the rest goes on.
+    """
     library = beets.library(settings)
     deadline = run_deadline(context, settings)
     if not library.exists(deadline):
@@ -91,7 +120,36 @@ def compare(
     yield materialised("beets_albums", found)
     yield materialised("beets_tracks", found)
     yield materialised("album_matches", _matches(context, settings, store))
-    yield materialised("missing_from_library", missing_metadata(steps.missing(store, settings)))
+    told = _missing(settings, store)
+    problems += told.problems
+    yield materialised("missing_from_library", told.metadata)
+
+
+def _missing(settings: Settings, store: Catalogue) -> Report:
+    from harmony_pipelines.steps.report_files import write_missing
+
+    shown = missing_metadata(steps.missing(store, settings))
+    return _with_files(shown, write_missing, settings, store)
+
+
+def _news(settings: Settings, store: Catalogue) -> Report:
+    from harmony_pipelines.steps.report_files import write_news
+
+    return _with_files(news_metadata(store), write_news, settings, store)
+
+
+def _with_files(
+    shown: dict[str, Any],
+    write: Callable[[Catalogue, Path], list[Path]],
+    settings: Settings,
+    store: Catalogue,
+) -> Report:
+    try:
+        paths = write(store, settings.reports_dir)
+    except HarmonyError as error:
+        not_written = f"{error.code}: {error.message}"
+        return Report(shown | {"not written": not_written}, [problem(error)])
+    return Report(shown | {path.name: dg.MetadataValue.path(path) for path in paths}, [])
 
 
 def snapshot_metadata(found: steps.Snapshot) -> dict[str, Any]:
@@ -131,7 +189,7 @@ def missing_metadata(rows: list[Row]) -> dict[str, Any]:
 
 
 def news_metadata(store: Catalogue) -> dict[str, Any]:
-    """The latest new releases."""
-    rows = steps.news(store, SHOWN_ROWS)
+    """How many new releases were ever told of, and the latest."""
+    rows, whole = steps.news(store, SHOWN_ROWS), steps.how_many_news(store)
     columns = ("artist_name", "name", "release_date", "album_type", "first_seen_at")
-    return {"latest": table(rows, columns)}
+    return {"releases": whole, "latest": table(rows, columns, whole)}

@@ -122,12 +122,23 @@ def bytes_with_cover(store: Catalogue) -> int:
     return store.rows(size)[0]["size"] or 0
 
 
+_SHOWN_NEWS = (
+    tables.new_releases.c.hidden_reason.is_(None),
+    tables.new_releases.c.name.is_not(None),
+)
+
+
+def how_many_news(store: Catalogue) -> int:
+    """The number of new releases that are not hidden."""
+    return store.count(tables.new_releases, *_SHOWN_NEWS)
+
+
 def news(store: Catalogue, limit: int) -> list[Row]:
     """The latest new releases that are not hidden."""
     table = tables.new_releases
     return store.rows(
         sa.select(table)
-        .where(table.c.hidden_reason.is_(None), table.c.name.is_not(None))
+        .where(*_SHOWN_NEWS)
         .order_by(table.c.first_seen_at.desc(), table.c.release_date.desc(), table.c.album_id)
         .limit(limit)
     )
