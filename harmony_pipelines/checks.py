@@ -4,6 +4,7 @@ import dagster as dg
 
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import table
+from harmony_pipelines.ops.soundness import CHECKS, Check
 from harmony_pipelines.resources import CatalogueResource
 from harmony_pipelines.settings import load_settings
 
@@ -50,3 +51,16 @@ def every_line_names_an_artist(catalogue: CatalogueResource) -> dg.AssetCheckRes
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"review": table(rows, ("line", "text", "code", "message"), len(rows))},
         )
+
+
+def _asset_check(check: Check) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=check.asset, name=check.name, description=check.description)
+    def evaluate(catalogue: CatalogueResource) -> dg.AssetCheckResult:
+        with reported():
+            settings = load_settings()
+            return dg.AssetCheckResult(**check.evaluate(catalogue.open(settings), settings))
+
+    return evaluate
+
+
+whole_tables = [_asset_check(check) for check in CHECKS]

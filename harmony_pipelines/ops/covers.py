@@ -20,6 +20,7 @@ from harmony_pipelines.ops.aftermath import Aftermath, follow_up
 from harmony_pipelines.ops.decided import say_strangers
 from harmony_pipelines.ops.run_config import MOST_ALBUMS, check_albums
 from harmony_pipelines.ops.shown import before_and_after, outcomes, review
+from harmony_pipelines.ops.soundness import log_checks
 from harmony_pipelines.ops.writing import (
     files_failed,
     library_roots,
@@ -160,6 +161,9 @@ def embed_covers(
         problems = [row for row in rows if row["status"] == "failed"]
         if problems or not context.has_assets_def:
             context.log_event(materialised(ASSET, metadata))
+        if not context.has_assets_def:
+            settings = load_settings()
+            log_checks(context, catalogue.open(settings), settings, ["album_matches", ASSET])
         if problems:
             raise files_failed(problems)
         yield dg.Output(None, metadata=metadata)

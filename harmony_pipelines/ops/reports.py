@@ -13,11 +13,22 @@ from harmony_pipelines.failures import failure
 from harmony_pipelines.metadata import SHOWN_ROWS, done, materialised, table
 from harmony_pipelines.ops.decided import say_strangers
 from harmony_pipelines.ops.shown import review
+from harmony_pipelines.ops.soundness import log_checks
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
 from harmony_pipelines.runs import Context, configured, run_deadline, still_running
 from harmony_pipelines.settings import Settings, load_settings
 from harmony_pipelines.steps import compare as steps
 from harmony_pipelines.steps.settle import problem
+
+_REFRESHED = (
+    "watchlist",
+    "spotify_artists",
+    "spotify_albums",
+    "spotify_tracks",
+    "new_releases",
+    "album_matches",
+)
+"""The assets that a refresh leaves to be checked."""
 
 
 def bring_up_to_date(
@@ -40,6 +51,7 @@ def bring_up_to_date(
             context.log_event(event)
     except HarmonyError as error:
         problems.append(problem(error))
+    log_checks(context, store, settings, _REFRESHED)
     return problems
 
 
