@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harmony_pipelines.domain.decisions import Decisions
+from harmony_pipelines.domain.discography import is_tombstone
 from harmony_pipelines.domain.matching import AlbumMatch, Verdict
 from harmony_pipelines.domain.recordings import (
     EP_TRACKS,
@@ -39,6 +40,7 @@ class Hidden(StrEnum):
 
     IGNORED = "ignored"
     REMOVED = "removed"
+    WITHDRAWN = "withdrawn"
     GROUP = "group"
     KIND = "kind"
     UNSURE = "unsure"
@@ -238,6 +240,8 @@ def _why_hidden(album: _Album, owned: _Owned, wishes: Wishes) -> Hidden | None:
 def _hidden_by_user_or_spotify(album: _Album, wishes: Wishes) -> Hidden | None:
     if _is_ignored(album, wishes.decisions):
         return Hidden.IGNORED
+    if is_tombstone(album.row):
+        return Hidden.WITHDRAWN
     if text_in(album.row, "removed_at") or not text_in(album.row, "name"):
         return Hidden.REMOVED
     if album.group not in wishes.groups.get(album.artist_id, DEFAULT_GROUPS):

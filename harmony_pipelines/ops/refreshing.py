@@ -11,6 +11,7 @@ import dagster as dg
 
 from harmony_pipelines.claims import claimed
 from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.backlog import Backlog
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.discographies import Attempt, due_artists, least_recently_listed
 from harmony_pipelines.clients.quota import COUNTED, PROBE, TOKEN, Quota
@@ -185,12 +186,12 @@ class _Run:
         return is_full and stopped is None and pending.is_any_due(self.store, datetime.now(UTC))
 
     def _body_work(self, named: list[str]) -> BodyWork:
-        backlog = pending.backlog(self.store, datetime.now(UTC), named)
+        backlog = Backlog(self.store, datetime.now(UTC), named)
         until, workers = self._until(), self.settings.spotify_concurrency
         return BodyWork(self.client, self.store, backlog, self.deadline, until, workers)
 
     def _isrc_work(self, named: list[str]) -> IsrcWork:
-        backlog = pending.backlog(self.store, datetime.now(UTC), named)
+        backlog = Backlog(self.store, datetime.now(UTC), named)
         workers = self.settings.spotify_concurrency
         return IsrcWork(self.client, self.store, backlog, self._until(), workers)
 
@@ -206,7 +207,7 @@ class _Run:
             Reason.DEADLINE,
             "The run's time was over before all album bodies were read; the next goes on.",
         )
-        waiting = pending.backlog(self.store, datetime.now(UTC), named).how_many_bodies()
+        waiting = Backlog(self.store, datetime.now(UTC), named).how_many_bodies()
         return {
             artist_id: bodies.waits_for.get(artist_id, why)
             for artist_id in waiting.keys() - bodies.failed.keys()

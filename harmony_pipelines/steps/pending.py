@@ -1,7 +1,6 @@
 """What is still to be done at Spotify, what of it may be done now, and how long it all takes."""
 
 from collections import Counter
-from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,11 +15,6 @@ from harmony_pipelines.domain.cadence import days_until_done
 
 LISTINGS = "artist_albums"
 BODIES = "albums"
-
-
-def backlog(store: Catalogue, now: datetime, artists: Collection[str] = ()) -> Backlog:
-    """The bodies and ISRCs that wait, of all watched artists or of some."""
-    return Backlog(store, now, artists)
 
 
 def may_be_read(store: Catalogue, quota: Quota, now: datetime) -> bool:
@@ -42,7 +36,7 @@ def new_releases(store: Catalogue, run_id: str) -> int:
 
 
 def numbers(store: Catalogue, quota: Quota, app: App, now: datetime) -> dict[str, int | float]:
-    """What is pending, what is left of the budgets, and the days until all is there.
+    """What is pending, what is left of the budgets, the cooldown, and the days to go.
 
     The estimate counts what is known: of an artist that was never listed, a page of each group.
     """
@@ -65,5 +59,6 @@ def numbers(store: Catalogue, quota: Quota, app: App, now: datetime) -> dict[str
         "estimate_days": days_until_done(
             needed, {family: budget - budget // RESERVE for family, budget in budgets.items()}
         ),
+        "cooldown_seconds": round(quota.cooldown_left()),
         **{f"budget_left_{family}": quota.left(family) for family in FAMILIES},
     }

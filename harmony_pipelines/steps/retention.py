@@ -78,7 +78,10 @@ class _Forgetting:
             artists, _all_but(artists, _ARTIST_KEPT), artists.c.fetched_at < self._limit
         )
         self._done.bodies += self._blank(
-            albums, ["fetched_at", *BODY_COLUMNS], albums.c.fetched_at < self._limit
+            albums,
+            ["fetched_at", *BODY_COLUMNS],
+            albums.c.fetched_at < self._limit,
+            body_due_at=self._limit,  # to be read again, if it is still listed
         )
         self._done.albums += self._blank(
             albums,
@@ -96,11 +99,17 @@ class _Forgetting:
         self._forget_tracks()
         self._forget_what_was_told_of_it()
 
-    def _blank(self, table: sa.Table, columns: list[str], *where: sa.ColumnElement[bool]) -> int:
+    def _blank(
+        self,
+        table: sa.Table,
+        columns: list[str],
+        *where: sa.ColumnElement[bool],
+        **instead: str,
+    ) -> int:
         return self._connection.execute(
             sa.update(table)
             .where(table.c.artist_id == self._artist_id, *where)
-            .values(dict.fromkeys(columns))
+            .values({**dict.fromkeys(columns), **instead})
         ).rowcount
 
     def _forget_tracks(self) -> None:

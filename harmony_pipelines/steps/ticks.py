@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 
+from harmony_pipelines.clients.backlog import Backlog
 from harmony_pipelines.clients.catalogue import Catalogue, utc_text
 from harmony_pipelines.clients.discographies import how_many_due
 from harmony_pipelines.clients.locks import holder_of
 from harmony_pipelines.clients.quota import ISRCS, Quota, QuotaLimits
 from harmony_pipelines.domain.errors import HarmonyError, Reason
 from harmony_pipelines.settings import Settings
-from harmony_pipelines.steps.pending import BODIES, LISTINGS, backlog
+from harmony_pipelines.steps.pending import BODIES, LISTINGS
 
 
 def why_not_refresh(settings: Settings, now: datetime) -> str | None:
@@ -23,23 +24,22 @@ def why_not_refresh(settings: Settings, now: datetime) -> str | None:
             daily_requests=settings.spotify_daily_requests,
             by_family={ISRCS: settings.spotify_isrc_daily_requests},
         )
-        quota, waiting = Quota(store.engine, limits), backlog(store, now)
+        quota, waiting = Quota(store.engine, limits), Backlog(store, now)
         refusals: list[str] = []
-        if due or _was_edited(settings, last_attempt_at):
-            refusal = quota.why_not(LISTINGS)
-            if refusal is None:
-                return None
-            refusals.append(_wait(refusal, f"{due} artists wait"))
-        if waiting.is_body_waiting():
-            refusal = quota.why_not(BODIES)
-            if refusal is None:
-                return None
-            refusals.append(_wait(refusal, "album bodies wait"))
-        if settings.spotify_isrc_daily_requests and waiting.is_track_waiting():
-            refusal = quota.why_not(ISRCS)
-            if refusal is None:
-                return None
-            refusals.append(_wait(refusal, "ISRCs wait"))
+        for family, what, is_there in (
+            (LISTINGS, f"{due} artists wait", due or _was_edited(settings, last_attempt_at)),
+            (BODIES, "album bodies wait", waiting.is_body_waiting()),
+            (
+                ISRCS,
+                "ISRCs wait",
+                settings.spotify_isrc_daily_requests and waiting.is_track_waiting(),
+            ),
+        ):
+            if is_there:
+                refusal = quota.why_not(family)
+                if refusal is None:
+                    return None
+                refusals.append(_wait(refusal, what))
         nothing = f"Nothing is due; the next artist is at {next_due_at or 'no time'}."
         return refusals[0] if refusals else nothing
     finally:

@@ -14,14 +14,17 @@ from harmony_pipelines.clients.backlog import (
 )
 from harmony_pipelines.clients.catalogue import Catalogue as Store
 from harmony_pipelines.clients.catalogue import utc_text
+from harmony_pipelines.clients.content_store import ContentStore
 from harmony_pipelines.clients.discographies import Attempt, save_discography
 from harmony_pipelines.clients.spotify import BodiesRead
+from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.discography import (
     ArtistCatalogue,
     body_rows,
     listed_album_row,
 )
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.steps.retention import forget_spotify_content
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DOWN = HarmonyError(ErrorCode.DEPENDENCY_ERROR, Reason.SERVER_ERROR, "Spotify is down.")
@@ -225,6 +228,23 @@ def test_what_an_older_version_stored_is_no_change(watched: Watched) -> None:
     watched.listed("a", body("x"), day=1)
     assert watched.waiting(1) == []
     assert watched.album("x")["listed_as"]
+
+
+def test_what_retention_forgot_is_read_again_if_it_is_still_listed(
+    watched: Watched, tmp_path: Path
+) -> None:
+    watched.listed("a", body("x"), body("y"))
+    watched.read("a", body("x"), body("y"))
+    watched.listed("a", body("x"), day=40)
+    covers = ContentStore(tmp_path / "covers")
+    forget_spotify_content(watched.store, covers, at(30), Deadline.after(60))
+    watched.listed("a", body("x"), body("z"), day=41)
+    assert (watched.album("x")["name"], watched.album("y")["name"]) == ("x", None)
+    assert "x" in watched.waiting(41)
+    watched.listed("a", body("x"), body("y"), day=42)
+    assert watched.album("y")["name"] == "y"
+    assert {"x", "y", "z"} == {*watched.waiting(42)}
+    assert watched.hidden().keys() == {"z"}
 
 
 # What a body tells

@@ -99,6 +99,24 @@ def test_an_older_database_is_migrated_with_a_backup_beside_it(first, url, tmp_p
     assert str(backup) in caplog.text
 
 
+def test_bodies_that_an_older_version_stored_are_due_as_any_body(first, url):
+    row = {"artist_id": "A", "first_seen_at": "2026-01-01T00:00:00Z", "last_seen_at": "2026"}
+    with writing(first) as connection:
+        for album_id, fetched_at in (("read", "2026-10-01T12:00:00Z"), ("pending", None)):
+            names = [*row, "album_id", "fetched_at"]
+            connection.execute(
+                sa.text(
+                    f"INSERT INTO spotify_albums ({', '.join(names)}) "
+                    f"VALUES (:{', :'.join(names)})"
+                ),
+                [{**row, "album_id": album_id, "fetched_at": fetched_at}],
+            )
+    store = Catalogue.open(url)
+    due = {each["album_id"]: each["body_due_at"] for each in store.table(tables.spotify_albums)}
+    store.close()
+    assert due == {"read": "2027-03-30T12:00:00Z", "pending": "2026-01-01T00:00:00Z"}
+
+
 def test_what_is_up_to_date_costs_neither_alembic_nor_a_write(url, tmp_path):
     Catalogue.open(url).close()
     script = (

@@ -1,3 +1,4 @@
+import json
 import logging
 import socket
 import subprocess
@@ -186,6 +187,30 @@ def test_a_listing_that_never_ends_is_left(spotify: Spotify) -> None:
     client = spotify.client()
     assert len(client.listing(spotify.artist_id, "single")) == 10
     assert client.requests["artist_albums"] == 2
+
+
+def test_a_listing_without_end_is_left_at_a_limit(extended: Spotify) -> None:
+    extended.add(50)
+
+    def ever_more(page: Any) -> None:
+        offset = page["offset"]
+        for number, item in enumerate(page["items"]):
+            item["id"] = f"album{offset + number}"
+        page["next"] = "more"
+
+    def full(page: Any) -> Any:
+        pages.setdefault("first", json.dumps(page))
+        ever = json.loads(pages["first"]) | {"offset": page["offset"]}
+        ever_more(ever)
+        return ever
+
+    pages: dict[str, str] = {}
+    extended.server.faults.add("artist_albums", faults.edited(full), times=None)
+    client = extended.client()
+    read = list_artist(client, extended.artist_id, ("single",), Look(with_artist=False))
+    assert client.requests["artist_albums"] == 100
+    assert len(read.albums) == 5000
+    assert read.capped == {"single"}
 
 
 def test_a_page_that_repeats_itself_is_not_asked_for_again(spotify: Spotify) -> None:

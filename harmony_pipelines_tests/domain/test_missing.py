@@ -249,8 +249,12 @@ def test_what_the_user_ignores_is_hidden() -> None:
 
 
 def test_what_spotify_no_longer_lists_is_hidden() -> None:
-    albums = [listed("a", "A", removed_at="2026-01-01T00:00:00+00:00"), listed("b", "")]
-    assert hidden(albums, [], OWNED) == {"a": "removed", "b": "removed"}
+    albums = [
+        listed("a", "A", removed_at="2026-01-01T00:00:00+00:00"),
+        listed("b", ""),
+        listed("c", "", release_date="0000"),
+    ]
+    assert hidden(albums, [], OWNED) == {"a": "removed", "b": "removed", "c": "withdrawn"}
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNSURE, Verdict.AMBIGUOUS])
