@@ -13,9 +13,10 @@ GROUP = "reports"
 def new_releases(
     context: dg.AssetExecutionContext, catalogue: CatalogueResource
 ) -> dg.MaterializeResult:
-    """What appeared after each artist's baseline, each release once; rows are never changed.
+    """What appeared after each artist's baseline, each release once; no row ever goes.
 
-    They are written in the transaction that stores the release, so that none is missed.
+    One that its body shows to be a re-issue or withdrawn is hidden, with the reason. Rows are
+    written in the transaction that stores the release, so that none is missed.
     """
     from harmony_pipelines.ops import reports
 

@@ -39,7 +39,10 @@ _NEWEST = (_BODY[-1], spotify_albums.c.artist_id, spotify_albums.c.album_id)
 
 
 class Backlog:
-    """The bodies and ISRCs that wait at a moment, of all watched artists or of some."""
+    """The bodies and ISRCs that wait at a moment, of all watched artists or of some.
+
+    Those who are paused have none, unless they are among the `artists` that are asked about.
+    """
 
     def __init__(self, catalogue: Catalogue, now: datetime, artists: Collection[str] = ()) -> None:
         self._catalogue = catalogue
@@ -135,11 +138,14 @@ class Backlog:
         statement = statement.join(
             watchlist, watchlist.c.artist_id == spotify_albums.c.artist_id
         ).join(refresh_state, refresh_state.c.artist_id == spotify_albums.c.artist_id)
-        if self._artists:
-            statement = statement.where(spotify_albums.c.artist_id.in_(self._artists))
+        whose = (
+            spotify_albums.c.artist_id.in_(self._artists)
+            if self._artists
+            else watchlist.c.paused == 0
+        )
         return statement.where(
+            whose,
             spotify_albums.c.removed_at.is_(None),
-            watchlist.c.paused == 0,
             followed,
             is_in_order | (refresh_state.c.next_due_at <= self._now),
         )

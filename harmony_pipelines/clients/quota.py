@@ -123,10 +123,11 @@ class Quota:
         with reading(self._engine) as connection:
             self._refuse_if_spent(connection, family)
 
-    def cool_down(self, until: float, reason: str, family: str | None = None) -> None:
+    def cool_down(self, until: float, reason: str, family: str | None = None) -> int | None:
         """Let no process call Spotify before `until` (epoch seconds); never shortens a cooldown.
 
-        A family that ran into Spotify's quota gets a lower budget, below what it had made of it.
+        A family that ran into Spotify's quota gets a lower budget, below what it had made of it;
+        returns that budget.
         """
         now = self.clock()
         until = min(until, now + LONGEST_COOLDOWN)
@@ -139,6 +140,8 @@ class Quota:
                 lowered = int(_LOWERED_TO * self._spent(connection, family))
                 value = json.dumps({"budget": lowered, "since": now})
                 _remember(connection, _lowered_key(family), value)
+                return self._budget(connection, family)
+        return None
 
     def pause(self, seconds: float) -> None:
         """Move everybody's next call `seconds` away: Spotify asked for a short rest."""

@@ -39,6 +39,10 @@ from harmony_pipelines.domain.discography import (
 )
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
+BODIES = "albums"
+MORE_TRACKS = "album_tracks"
+"""The families of calls that an album's body may take: the second beyond 50 tracks."""
+
 FAILURES_IN_A_ROW = 3
 """So many things in a row that Spotify could not answer: it is down, and is left alone."""
 
@@ -49,7 +53,7 @@ SHORT_PAGE = 10
 """The entries of a listing's page that every app may ask for."""
 
 _LONG_PAGE = 50
-_TRACKS_A_PAGE = 50
+TRACKS_A_PAGE = 50
 _MOST_PAGES = 100
 _MAY_NOT_BE_ASKED = (Reason.ENDPOINT_REMOVED, Reason.REQUEST_REFUSED)
 
@@ -252,7 +256,7 @@ class SpotifyClient:
     def _with_all_tracks(self, album_id: str, body: Json) -> Json:
         """The body under the id that was asked for, with the tracks of every page."""
         question = Question(
-            "album_tracks",
+            MORE_TRACKS,
             f"albums/{album_id}/tracks",
             f"the tracks of album {album_id}",
             needs=("items",),
@@ -264,14 +268,14 @@ class SpotifyClient:
         seen: set[object] = set()
         tracks = _unseen(_items(page, question), seen)
         first = page.get("limit")
-        offset = first if isinstance(first, int) and first > 0 else _TRACKS_A_PAGE
-        while page.get("next") is not None and offset < _MOST_PAGES * _TRACKS_A_PAGE:
-            page = self._calls.ask(question, limit=_TRACKS_A_PAGE, offset=offset)
+        offset = first if isinstance(first, int) and first > 0 else TRACKS_A_PAGE
+        while page.get("next") is not None and offset < _MOST_PAGES * TRACKS_A_PAGE:
+            page = self._calls.ask(question, limit=TRACKS_A_PAGE, offset=offset)
             new = _unseen(_items(page, question), seen)
             if not new:
                 break
             tracks += new
-            offset += _TRACKS_A_PAGE
+            offset += TRACKS_A_PAGE
         return body | {"id": album_id, "tracks": {"items": tracks}}
 
 
@@ -383,9 +387,15 @@ def read_bodies(client: SpotifyClient, artist_id: str, groups: Mapping[str, str]
                 gone.add(album_id)
                 continue
             errors.append(error)
-            if concerns_everybody(error):
+            if concerns_everybody(error) and not waits_for_tracks(error):
                 break
     return BodiesRead(artist_id, bodies, frozenset(gone), tuple(errors))
+
+
+def waits_for_tracks(error: HarmonyError) -> bool:
+    """Whether only the further tracks of a long album have no budget: others have theirs."""
+    is_spent = error.reason is Reason.BUDGET_SPENT
+    return is_spent and error.details.get("family") == MORE_TRACKS
 
 
 def concerns_everybody(error: HarmonyError) -> bool:

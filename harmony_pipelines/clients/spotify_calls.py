@@ -161,7 +161,13 @@ class SpotifyCalls:
         if fits and error.reason is Reason.RATE_LIMIT:
             self._quota.pause(wait)
             return 0.0
-        self._quota.cool_down(self._quota.clock() + wait, str(error.reason), question.family)
+        until = self._quota.clock() + wait
+        lowered = self._quota.cool_down(until, str(error.reason), question.family)
+        if lowered is not None:
+            error.message += (
+                f" The budget for {question.family} is now {lowered} requests a day; it grows "
+                "again by 5 % each day without a refusal."
+            )
         return None
 
 

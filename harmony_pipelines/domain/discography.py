@@ -20,7 +20,9 @@ Row = dict[str, str | int | None]
 BODY_COLUMNS = ("upc", "label")
 """The columns of an album that only its body fills: a listing must not blank them."""
 
-_SHOWN_IN_LISTINGS = ("name", "album_type", "release_date", "total_tracks", "image_url")
+_SHOWN_IN_LISTINGS = ("name", "album_type", "release_date", "total_tracks")
+_PICTURE = 24
+"""The last characters of an image's URL: the picture, in whatever size and from whatever host."""
 
 GROUPS = ("album", "single", "compilation", "appears_on")
 """How an album can relate to an artist; an album that is in two counts for the earlier."""
@@ -138,7 +140,8 @@ def track_isrc(body: object) -> str:
 
 def listed_as(album: Row) -> str:
     """A fingerprint of a listing's entry: where it changes, the body is worth another look."""
-    shown = _json([album[column] for column in _SHOWN_IN_LISTINGS])
+    picture = str(album["image_url"] or "")[-_PICTURE:]
+    shown = _json([picture, *(album[column] for column in _SHOWN_IN_LISTINGS)])
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 

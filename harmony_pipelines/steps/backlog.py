@@ -17,20 +17,20 @@ from harmony_pipelines.clients.backlog import (
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.quota import COUNTED, ISRCS
 from harmony_pipelines.clients.spotify import (
+    BODIES,
     FAILURES_IN_A_ROW,
+    MORE_TRACKS,
+    TRACKS_A_PAGE,
     BodiesRead,
     SpotifyClient,
     concerns_everybody,
     read_bodies,
+    waits_for_tracks,
 )
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.discography import track_isrc
-from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
 from harmony_pipelines.steps.pool import in_pool
-
-_BODIES = "albums"
-_MORE_TRACKS = "album_tracks"
-_TRACKS_IN_BODY = 50
 
 Unit = tuple[str, Mapping[str, str]]
 """An artist, and the albums to ask for by one call, each with its group."""
@@ -102,7 +102,7 @@ class BodyWork:
 
     def _may_go_on(self) -> bool:
         if not (self.stopped or self.until.passed):
-            self.stopped = self.client.why_not(_BODIES)
+            self.stopped = self.client.why_not(BODIES)
         return not (self.stopped or self.until.passed)
 
     def _is_worth_asking(self, row: Row) -> bool:
@@ -112,9 +112,7 @@ class BodyWork:
             return False
         if self._failures[artist_id] >= FAILURES_IN_A_ROW:
             return False
-        return (row["total_tracks"] or 0) <= _TRACKS_IN_BODY or not (
-            self.client.why_not(_MORE_TRACKS)
-        )
+        return (row["total_tracks"] or 0) <= TRACKS_A_PAGE or not (self.client.why_not(MORE_TRACKS))
 
     def _read(self, unit: Unit) -> tuple[BodiesRead, Counter[str]]:
         """Ask in a thread of the pool, and judge there: before it takes the next."""
@@ -133,8 +131,7 @@ class BodyWork:
     def _judge(self, read: BodiesRead) -> None:
         artist_id = read.artist_id
         for error in read.errors:
-            is_spent = error.reason is Reason.BUDGET_SPENT
-            if is_spent and error.details.get("family") == _MORE_TRACKS:
+            if waits_for_tracks(error):
                 self.waits_for[artist_id] = error
             elif concerns_everybody(error):
                 self.stopped = self.stopped or error

@@ -10,11 +10,11 @@ from harmony_pipelines.clients.backlog import Backlog
 from harmony_pipelines.clients.catalogue import Catalogue
 from harmony_pipelines.clients.discographies import how_many_due, without_baseline
 from harmony_pipelines.clients.quota import FAMILIES, ISRCS, RESERVE, Quota
+from harmony_pipelines.clients.spotify import BODIES
 from harmony_pipelines.clients.spotify_abilities import ALBUMS_A_BATCH, App
 from harmony_pipelines.domain.cadence import days_until_done
 
 LISTINGS = "artist_albums"
-BODIES = "albums"
 
 
 def may_be_read(store: Catalogue, quota: Quota, now: datetime) -> bool:
@@ -44,7 +44,7 @@ def numbers(store: Catalogue, quota: Quota, app: App, now: datetime) -> dict[str
     [row] = store.rows(
         sa.select(sa.func.coalesce(sa.func.sum(state.c.bodies_pending), 0).label("bodies"))
         .join(watchlist, watchlist.c.artist_id == state.c.artist_id)
-        .where(watchlist.c.paused == 0)
+        .where(watchlist.c.paused == 0, state.c.status != "gone")
     )
     pages = without_baseline(store)
     a_call = ALBUMS_A_BATCH if app.abilities(lambda: None).batches else 1

@@ -7,9 +7,10 @@ from harmony_pipelines.clients.catalogue import Catalogue, utc_text
 from harmony_pipelines.clients.discographies import how_many_due
 from harmony_pipelines.clients.locks import holder_of
 from harmony_pipelines.clients.quota import ISRCS, Quota, QuotaLimits
+from harmony_pipelines.clients.spotify import BODIES
 from harmony_pipelines.domain.errors import HarmonyError, Reason
 from harmony_pipelines.settings import Settings
-from harmony_pipelines.steps.pending import BODIES, LISTINGS
+from harmony_pipelines.steps.pending import LISTINGS
 
 
 def why_not_refresh(settings: Settings, now: datetime) -> str | None:

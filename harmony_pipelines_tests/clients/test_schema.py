@@ -106,8 +106,7 @@ def test_bodies_that_an_older_version_stored_are_due_as_any_body(first, url):
             names = [*row, "album_id", "fetched_at"]
             connection.execute(
                 sa.text(
-                    f"INSERT INTO spotify_albums ({', '.join(names)}) "
-                    f"VALUES (:{', :'.join(names)})"
+                    f"INSERT INTO spotify_albums ({', '.join(names)}) VALUES (:{', :'.join(names)})"
                 ),
                 [{**row, "album_id": album_id, "fetched_at": fetched_at}],
             )

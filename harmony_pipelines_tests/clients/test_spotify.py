@@ -26,6 +26,7 @@ from harmony_pipelines.clients.spotify import (
     concerns_everybody,
     list_artist,
     read_bodies,
+    waits_for_tracks,
 )
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.demo import faults
@@ -509,6 +510,7 @@ def test_a_spent_quota_is_a_cooldown_and_a_lower_budget(spotify: Spotify) -> Non
     assert concerns_everybody(error)
     assert spotify.quota.cooldown_left() == pytest.approx(49_861, abs=5)
     assert spotify.quota.budget("artists") == 4
+    assert "The budget for artists is now 4 requests a day" in error.message
 
 
 def test_a_spent_budget_asks_nobody(spotify: Spotify, database: sa.Engine) -> None:
@@ -545,6 +547,19 @@ def test_a_body_whose_tracks_are_cut_off_is_not_half_stored(spotify: Spotify) ->
     spotify.server.faults.add("album_tracks", faults.server_error(), times=None)
     _, read = read_artist(spotify.client(), spotify.artist_id, ("single",))
     assert (read.bodies, len(read.errors)) == ({}, 1)
+
+
+def test_albums_of_a_batch_do_not_wait_for_the_further_tracks_of_one(
+    extended: Spotify, database: sa.Engine
+) -> None:
+    long = extended.catalogue.add_album(extended.artist_id, "Long", tracks=60)
+    short = extended.add(2)
+    limits = QuotaLimits(per_second=10_000, by_family={"album_tracks": 0})
+    extended.quota = Quota(database, limits)
+    groups = dict.fromkeys([long, *short], "single")
+    read = read_bodies(extended.client(), extended.artist_id, groups)
+    assert (read.bodies.keys(), len(read.errors)) == ({*short}, 1)
+    assert waits_for_tracks(read.errors[0])
 
 
 def test_a_listing_that_fails_is_not_complete_but_kept(spotify: Spotify) -> None:

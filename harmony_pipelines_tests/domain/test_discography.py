@@ -237,8 +237,9 @@ def test_the_group_is_what_was_asked_for_or_what_the_album_is() -> None:
 
 
 def test_an_entry_of_a_listing_is_known_by_what_the_body_would_change_with() -> None:
-    row = listed_album_row("b1", "album", ALBUM)
-    same = row | {"album_group": "single", "spotify_url": None, "artists": "[]"}
+    picture = "0123456789abcdef01234567"
+    row = listed_album_row("b1", "album", ALBUM) | {"image_url": f"https://a.example/640{picture}"}
+    same = row | {"album_group": "single", "image_url": f"https://b.example/64{picture}"}
     assert listed_as(row) == listed_as(same)
     for column in ("name", "album_type", "release_date", "total_tracks", "image_url"):
         assert listed_as(row | {column: None}) != listed_as(row)
