@@ -1,8 +1,11 @@
 """What a run of Dagster's is allowed: how long it has, and whether it is still the one at work."""
 
+import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -56,19 +59,54 @@ def run_deadline(context: Context, settings: Settings, share: float = 1.0) -> De
 
 def still_running(context: Context) -> Callable[[], None]:
     """A check for right before each commit and rename: CONFLICT once Dagster gave the run up."""
-    instance, run_id = context.instance, context.run.run_id
+    run_id, status_now = context.run.run_id, _status_of(context.instance, context.run.run_id)
 
     def check() -> None:
-        run = instance.get_run_by_id(run_id)
-        if run is not None and run.status not in _RUNNING:
+        status = status_now()
+        if status is not None and status not in _RUNNING:
             raise HarmonyError(
                 ErrorCode.CONFLICT,
                 Reason.RUN_OVER,
-                f"Dagster ended this run ({run.status.value}); nothing more is written.",
+                f"Dagster ended this run ({status.value}); nothing more is written.",
                 run_id=run_id,
             )
 
     return check
+
+
+def _status_of(
+    instance: dg.DagsterInstance, run_id: str
+) -> Callable[[], dg.DagsterRunStatus | None]:
+    """A question for the run's status now, which is asked before every rename.
+
+    Dagster opens its SQLite file anew each time, which takes as long as embedding a cover; so the
+    file is asked over one connection, and Dagster only where its runs are elsewhere.
+    """
+
+    def by_dagster() -> dg.DagsterRunStatus | None:
+        run = instance.get_run_by_id(run_id)
+        return run and run.status
+
+    database = Path(instance.storage_directory()).parent / "history" / "runs.db"
+    try:
+        connection = sqlite3.connect(
+            f"{database.absolute().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except (sqlite3.Error, ValueError):
+        return by_dagster
+
+    def status() -> dg.DagsterRunStatus | None:
+        with suppress(sqlite3.Error, ValueError):
+            row = connection.execute("SELECT status FROM runs WHERE run_id = ?", (run_id,))
+            for (found,) in row:
+                return dg.DagsterRunStatus(found)
+        return by_dagster()
+
+    weakref.finalize(status, connection.close)
+    return status
 
 
 def configured(context: Context, *path: str) -> Any:

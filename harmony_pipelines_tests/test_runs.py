@@ -1,0 +1,64 @@
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.runs import still_running
+
+_OVER = [dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE]
+
+
+def ended_meanwhile(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> HarmonyError:
+    """What a run hears that was at work, and that Dagster then says is over."""
+    heard: list[HarmonyError] = []
+
+    @dg.op
+    def write(context: dg.OpExecutionContext) -> None:
+        check = still_running(context)
+        check()
+        instance.report_dagster_event(_event(status), context.run.run_id)
+        with pytest.raises(HarmonyError) as refused:
+            check()
+        heard.append(refused.value)
+
+    @dg.job
+    def writes() -> None:
+        write()
+
+    writes.execute_in_process(instance=instance, raise_on_error=False)
+    return heard[0]
+
+
+def _event(status: dg.DagsterRunStatus) -> dg.DagsterEvent:
+    canceled = status is dg.DagsterRunStatus.CANCELED
+    kind = dg.DagsterEventType.RUN_CANCELED if canceled else dg.DagsterEventType.RUN_FAILURE
+    return dg.DagsterEvent(kind.value, job_name="writes")
+
+
+def whole(home: Path) -> dg.DagsterInstance:
+    return dg.DagsterInstance.local_temp(str(home))
+
+
+def kept_in_memory(home: Path) -> dg.DagsterInstance:
+    return dg.DagsterInstance.ephemeral()
+
+
+def with_runs_elsewhere(home: Path) -> dg.DagsterInstance:
+    """Where Dagster kept its runs before lies a file that knows nothing of ours."""
+    (home / "history").mkdir()
+    sqlite3.connect(home / "history" / "runs.db").close()
+    return dg.DagsterInstance.ephemeral(tempdir=str(home))
+
+
+@pytest.mark.parametrize("status", _OVER)
+@pytest.mark.parametrize("made", [whole, kept_in_memory, with_runs_elsewhere])
+def test_a_run_hears_at_once_that_it_is_over(
+    made: Callable[[Path], dg.DagsterInstance], status: dg.DagsterRunStatus, tmp_path: Path
+) -> None:
+    with made(tmp_path) as instance:
+        error = ended_meanwhile(instance, status)
+    assert (error.code, error.reason) == (ErrorCode.CONFLICT, Reason.RUN_OVER)
+    assert status.value in error.message
