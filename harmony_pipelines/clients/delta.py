@@ -186,16 +186,27 @@ def _runs(wanted: WholeFile, sources: _Sources, among: int) -> Iterator[tuple[Ru
             yield Run(last, len(block), differs=False), b""
             continue
         found = [sources.read_at(source, start, len(block)) for source in range(among)]
-        for at in range(0, len(block), _STEP):
-            here = slice(at, at + _STEP)
-            last, different = _nearest(block[here], [candidate[here] for candidate in found])
-            yield Run(last, len(block[here]), differs=bool(different)), different
+        for run, different in _pieces(block, found):
+            last = run.source
+            yield run, different
+
+
+def _pieces(wanted: bytes, found: list[bytes]) -> Iterator[tuple[Run, bytes]]:
+    """The wanted bytes as runs: halved until a piece is alike, or small."""
+    if wanted in found:
+        yield Run(found.index(wanted), len(wanted), differs=False), b""
+    elif len(wanted) <= _STEP:
+        source, different = _nearest(wanted, found)
+        yield Run(source, len(wanted), differs=True), different
+    else:
+        steps = -(-len(wanted) // _STEP)
+        middle = steps // 2 * _STEP
+        for half in (slice(middle), slice(middle, None)):
+            yield from _pieces(wanted[half], [candidate[half] for candidate in found])
 
 
 def _nearest(wanted: bytes, found: list[bytes]) -> tuple[int, bytes]:
-    """Which of the found is the wanted, or the most like it, and the difference where there is."""
-    if wanted in found:
-        return found.index(wanted), b""
+    """Which of the found is the most like the wanted, and the difference."""
     differences = [_difference(candidate, wanted) for candidate in found]
     nearest = max(differences, key=lambda different: different.count(0))
     if nearest.count(0) * 2 < len(wanted):

@@ -241,7 +241,7 @@ def _seen_by_mediafile(path: Path) -> _Seen | None:
             read = mediafile.MediaFile(file)
             images: list[mediafile.Image] = read.images or []  # pyright: ignore[reportAssignmentType]
             pictures = [picture.data for picture in images]
-            tags = {key: value for key, value in read.as_dict().items() if key not in _PICTURES}
+            tags = {key: getattr(read, key) for key in read.fields() if key not in _PICTURES}
         except (mediafile.UnreadableFileError, mutagen.MutagenError, *ODD_FILE):
             return None
     hashes = Counter(hashlib.sha256(data).hexdigest() for data in pictures)
