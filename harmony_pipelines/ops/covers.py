@@ -1,5 +1,6 @@
 """The ops of `embedded_artwork`: plan, download, embed; between them travel hashes, no pictures."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ _PLAN_LEAVES, _DOWNLOAD_LEAVES, _EMBED_LEAVES = 0.6, 0.4, 0.2
 
 Each has its own, so that a library too large for one run still gets some albums all the way.
 """
+
+_COVERS_WAIT_SECONDS = 7 * 24 * 3600.0
+"""As long may a run be re-executed from its download; after that its covers are fetched again."""
 
 _SECONDS_A_DOWNLOAD = 1.0
 """What it comes to on a common machine; only for the estimate."""
@@ -128,9 +132,12 @@ def download_covers(
 ) -> Downloaded:
     """What was found for each album; the covers themselves wait in HARMONY_HOME/covers."""
     with reported():
-        if plan.dry_run or not plan.albums:
+        if plan.dry_run:
             return Downloaded(plan, {})
         claims.claim(context, ARTWORK)
+        _forget_covers()
+        if not plan.albums:
+            return Downloaded(plan, {})
         found = _find(context, plan, catalogue, http)
         covers = sum(result.cover is not None for result in found.values())
         context.add_output_metadata({"albums": len(found), "covers": covers})
@@ -232,6 +239,15 @@ def _until(context: Context, settings: Settings, leaves: float) -> Deadline:
     return deadline.sooner(deadline.left() - leaves * run_limit(context, settings), "this step")
 
 
+def _forget_covers() -> None:
+    """Remove covers that no run waits for any more: the files that got them have them."""
+    from harmony_pipelines.clients.content_store import ContentStore
+
+    covers = ContentStore(load_settings().covers_dir)
+    covers.sweep()
+    covers.forget(time.time() - _COVERS_WAIT_SECONDS)
+
+
 def _find(
     context: Context, plan: Plan, catalogue: CatalogueResource, http: BoundedHttpResource
 ) -> dict[int, Found]:
@@ -241,11 +257,9 @@ def _find(
     from harmony_pipelines.steps.download_covers import Downloader, DownloadLimits
 
     settings = load_settings()
-    covers = ContentStore(settings.covers_dir)
-    covers.sweep()
     downloader = Downloader(
         http=http.client(settings),
-        covers=covers,
+        covers=ContentStore(settings.covers_dir),
         store=catalogue.open(settings),
         limits=DownloadLimits(
             images=ImageLimits(settings.artwork_max_pixels, settings.artwork_max_edge),

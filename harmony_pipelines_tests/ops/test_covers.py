@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,15 @@ def test_the_job_embeds_covers_and_a_second_run_writes_nothing(user: User) -> No
     assert user.run().success
     assert (user.metadata()["embedded"], user.stamps(), user.server.count()) == (0, before, 0)
     assert len(user.rows()) == told["embedded"] + told["skipped"]
+
+
+def test_covers_that_no_run_waits_for_are_forgotten_also_by_a_run_without_work(user: User) -> None:
+    assert user.run().success
+    covers = sorted((user.home.database.parent / "covers").glob("??/*"))
+    eight_days_ago = time.time() - 8 * 86400
+    os.utime(covers[0], (eight_days_ago, eight_days_ago))
+    assert user.run({"policy": "never"}).success
+    assert [cover.exists() for cover in covers] == [False] + [True] * (len(covers) - 1)
 
 
 def test_the_run_says_what_it_is_about_to_do_and_what_it_did(user: User) -> None:
