@@ -1,4 +1,7 @@
-"""Asks beets itself, in a process of its own, what the user's query finds in a private copy."""
+"""Whom the library names: by a query of the user's, which beets itself answers, and by ids.
+
+beets does so in a process of its own, over a private copy.
+"""
 
 import json
 import os
@@ -8,8 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 from harmony_pipelines.clients.beets_library import BeetsLibrary
+from harmony_pipelines.clients.beets_tables import read_credits
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.library_artists import Credit, LibraryArtists
 
 _QUERY_SECONDS = 60.0
 _SAY_ALBUM_ARTISTS = """
@@ -52,6 +57,15 @@ def album_artists(library: BeetsLibrary, query: str, deadline: Deadline) -> Coun
             query=query,
         )
     return Counter(name.strip() for name in answer["artists"] if name.strip())
+
+
+def library_artists(library: BeetsLibrary, deadline: Deadline) -> LibraryArtists:
+    """Whom the library knows by an id of Spotify or MusicBrainz; nobody if there is none."""
+    if not library.exists(deadline):
+        return LibraryArtists()
+    with library.private_copy(deadline) as copy:
+        rows = read_credits(copy, library.config.database, deadline)
+    return LibraryArtists(Credit.of(*row) for row in rows)
 
 
 def _answer(asked: dict[str, str], folder: Path, deadline: Deadline) -> dict[str, list[str]]:

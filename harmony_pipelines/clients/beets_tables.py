@@ -1,13 +1,13 @@
 """Plain SQL over a private copy of a beets database of any age; beets itself is not involved."""
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.domain.library_rows import RawRow
+from harmony_pipelines.domain.library_rows import Raw, RawRow
 
 _ALBUM_COLUMNS = (
     "id",
@@ -35,21 +35,41 @@ _ITEM_COLUMNS = (
     "isrc",
     "spotify_album_id",
 )
+_CREDITS = (
+    ("albums", "album_attributes", ("albumartist", "spotify_artist_id", "mb_albumartistid")),
+    ("items", "item_attributes", ("artist", "spotify_artist_id", "mb_artistid")),
+)
 _NEEDED = {"albums": {"id"}, "items": {"id", "album_id", "path"}}
 _STEPS_BETWEEN_LOOKS = 100_000
 
 
 def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRow], list[RawRow]]:
     """Albums and items as they are stored; `named` is the original, for messages."""
+    with _opened(copy, named, deadline) as connection:
+        return (
+            _rows(connection, "albums", "album_attributes", _ALBUM_COLUMNS),
+            _rows(connection, "items", "item_attributes", _ITEM_COLUMNS),
+        )
+
+
+def read_credits(copy: Path, named: Path, deadline: Deadline) -> list[tuple[Raw, ...]]:
+    """Whom albums and items name as their artist, each with a Spotify and a MusicBrainz id."""
+    with _opened(copy, named, deadline) as connection:
+        return [
+            tuple(row.values())
+            for table, attributes, columns in _CREDITS
+            for row in _rows(connection, table, attributes, columns)
+        ]
+
+
+@contextmanager
+def _opened(copy: Path, named: Path, deadline: Deadline) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(copy, timeout=0)) as connection:
             connection.text_factory = bytes  # texts may hold anything, paths above all
             connection.set_progress_handler(lambda: deadline.passed, _STEPS_BETWEEN_LOOKS)
             _check_schema(connection, named)
-            return (
-                _rows(connection, "albums", "album_attributes", _ALBUM_COLUMNS),
-                _rows(connection, "items", "item_attributes", _ITEM_COLUMNS),
-            )
+            yield connection
     except sqlite3.Error as error:
         deadline.check()
         raise HarmonyError(

@@ -221,6 +221,12 @@ def artist_keys(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for key in (artist_key(name), *parts) if key))
 
 
+def comparable_name(name: str) -> str:
+    """The name without case, width and double spaces; all else is another name."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
 def is_various_artists(name: str) -> bool:
     """Whether the name stands for no artist in particular."""
     return artist_key(name) == _VARIOUS_ARTISTS

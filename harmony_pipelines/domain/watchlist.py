@@ -1,16 +1,18 @@
 """Whom the user follows: what the watchlist says, who is meant, which partitions change."""
 
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.library_artists import Known
+from harmony_pipelines.domain.titles import comparable_name
 
 ALBUM_GROUPS = ("album", "single", "compilation", "appears_on")
 """The album groups an artist may be followed in."""
 
 _CANDIDATES_SHOWN = 5
+_UNKNOWN = Known()
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,26 @@ class WatchlistEntry:
 
     text: str
     line: int
+    """Where it stands in the file; negative for an album artist of the library."""
     groups: tuple[str, ...] | None = None
     paused: bool = False
     artist_id: str | None = None
     problem: HarmonyError | None = None
     """Why this entry alone cannot be followed; the others can."""
+
+    @property
+    def is_in_file(self) -> bool:
+        """Whether the user wrote it; else the library names the artist."""
+        return self.line > 0
+
+    def line_for(self, artist: "Candidate") -> str:
+        """The line of the watchlist that means this artist, with the entry's own options."""
+        options = [f"groups: [{', '.join(self.groups)}]"] if self.groups else []
+        options += ["paused: true"] if self.paused else []
+        whom = artist.artist_id
+        if options:
+            whom = f"{{artist: {whom}, {', '.join(options)}}}"
+        return f"- {whom}  # {' '.join(artist.name.split())}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,9 @@ class Candidate:
     name: str
 
 
-Evidence = Literal["id", "library", "search"]
+Evidence = Literal["id", "library", "search", "file"]
+"""How it is known who is meant: the entry is an id; the library has an id for the name; one search
+found one artist of that name; the user's file follows one of the candidates."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +93,55 @@ class Review:
     message: str
 
 
-def resolve_name(
-    name: str, library_hits: Iterable[Candidate], search_results: Iterable[Candidate]
+def resolve_by_library(entry: WatchlistEntry, known: Known, artist: Candidate) -> Resolved | Review:
+    """Who is meant where the library has one Spotify id for the name; `artist` is whose it is.
+
+    An album by several artists has the id of the first alone: so the names must agree.
+    """
+    if comparable_name(artist.name) in known.names:
+        return Resolved(artist.artist_id, artist.name, "library")
+    return Review(
+        (artist,),
+        ErrorCode.VALIDATION_ERROR,
+        Reason.AMBIGUOUS_NAME,
+        f"Your library's id for “{entry.text}” is that of “{artist.name}” on Spotify. If they are "
+        f"meant: {_advice(entry, (artist,))}",
+    )
+
+
+def resolve_by_search(
+    entry: WatchlistEntry, found: Iterable[Candidate], known: Known = _UNKNOWN
 ) -> Resolved | Review:
-    """The artist a name stands for; what the library knows beats what the search found."""
-    known = _distinct(library_hits)
-    if len(known) == 1:
-        return Resolved(known[0].artist_id, known[0].name, "library")
-    if known:
-        return _ambiguous(name, known, "in your library")
-    found = _distinct(search_results)
-    same = [candidate for candidate in found if _comparable(candidate.name) == _comparable(name)]
-    if len(same) == 1:
-        return Resolved(same[0].artist_id, same[0].name, "search")
-    return _ambiguous(name, same, "on Spotify") if same else _not_found(name, found)
+    """Who is meant among those whom a search found; one of just the name, or nobody for certain."""
+    candidates = _distinct(found)
+    name = comparable_name(entry.text)
+    same = [each for each in candidates if comparable_name(each.name) == name]
+    if len(same) > 1:
+        return ambiguous(entry, same, "on Spotify")
+    if not same:
+        return _not_found(entry, candidates)
+    if known.namesakes > 1:
+        return Review(
+            tuple(same),
+            ErrorCode.VALIDATION_ERROR,
+            Reason.AMBIGUOUS_NAME,
+            f"{known.namesakes} artists of your library are called “{entry.text}” (MusicBrainz "
+            f"tells them apart), and one on Spotify. If that one is meant: {_advice(entry, same)}",
+        )
+    return Resolved(same[0].artist_id, same[0].name, "search")
+
+
+def ambiguous(
+    entry: WatchlistEntry, candidates: Sequence[Candidate], where: str = "in your library"
+) -> Review:
+    """The review of a name that several artists have."""
+    return Review(
+        tuple(candidates),
+        ErrorCode.VALIDATION_ERROR,
+        Reason.AMBIGUOUS_NAME,
+        f"{len(candidates)} artists {where} are called “{entry.text}”. "
+        f"{_advice(entry, candidates)}",
+    )
 
 
 @dataclass(frozen=True)
@@ -150,11 +204,6 @@ def partition_changes(
     )
 
 
-def _comparable(name: str) -> str:
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
-
-
 def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
     first: dict[str, Candidate] = {}
     for candidate in candidates:
@@ -162,30 +211,26 @@ def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
-def _ambiguous(name: str, candidates: Sequence[Candidate], where: str) -> Review:
-    return Review(
-        tuple(candidates),
-        ErrorCode.VALIDATION_ERROR,
-        Reason.AMBIGUOUS_NAME,
-        f"{len(candidates)} artists {where} are called “{name}”. Replace the line in the "
-        f"watchlist by one of: {_lines(candidates)}",
-    )
-
-
-def _not_found(name: str, near: Sequence[Candidate]) -> Review:
+def _not_found(entry: WatchlistEntry, near: Sequence[Candidate]) -> Review:
     advice = (
-        f" Replace the line in the watchlist by one of: {_lines(near)}"
+        _advice(entry, near)
         if near
-        else (" Write the artist's id or link into the watchlist instead.")
+        else "Write the artist's id or link into the watchlist instead."
     )
     return Review(
         tuple(near),
         ErrorCode.NOT_FOUND,
         Reason.UNKNOWN_ARTIST,
-        f"Spotify knows no artist called exactly “{name}”.{advice}",
+        f"Spotify knows no artist called exactly “{entry.text}”. {advice}",
     )
 
 
-def _lines(candidates: Sequence[Candidate]) -> str:
-    shown = candidates[:_CANDIDATES_SHOWN]
-    return " or ".join(f"`- {each.artist_id}  # {' '.join(each.name.split())}`" for each in shown)
+def _advice(entry: WatchlistEntry, candidates: Sequence[Candidate]) -> str:
+    """What to do, with the lines to paste."""
+    what = (
+        "Replace the line in the watchlist by"
+        if entry.is_in_file
+        else "Add to `artists:` in the watchlist"
+    )
+    lines = [f"`{entry.line_for(each)}`" for each in candidates[:_CANDIDATES_SHOWN]]
+    return f"{what} {'one of: ' if len(lines) > 1 else ''}{' or '.join(lines)}"

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from harmony_pipelines import partitions
-from harmony_pipelines.clients.beets_query import album_artists
+from harmony_pipelines.clients.beets_query import album_artists, library_artists
 from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.clients.spotify import SpotifyClient
 from harmony_pipelines.domain.errors import Reason
@@ -67,6 +67,7 @@ def read_watchlist(context: Context, resources: Resources) -> Found:
         sources = watch.Sources(
             lookup,
             lambda query: album_artists(library(settings), query, deadline),
+            lambda: library_artists(library(settings), deadline),
             context.log.info,
         )
         read = watch.read(settings, store, sources, datetime.now(UTC))
@@ -83,13 +84,23 @@ def event(found: Found) -> dg.AssetMaterialization:
 
 def metadata(found: Found) -> dict[str, Any]:
     """Who is watched and which lines the user must look at."""
-    review = found.read.review
+    review, cost = found.read.review, found.read.from_beets
     return {
         "artists": len(found.read.watched),
         "to review": len(review),
         "waiting": found.read.waiting,
         "requests": found.requests,
+        **(_numbers(cost) if cost else {}),
         "review": table(review, ("line", "text", "code", "message"), len(review)),
+    }
+
+
+def _numbers(cost: watch.BeetsCost) -> dict[str, Any]:
+    return {
+        "from_beets": cost.artists,
+        "from_beets, new": cost.new,
+        "from_beets, requests to settle": cost.by_id + cost.by_search,
+        "from_beets, requests to list": cost.listings,
     }
 
 

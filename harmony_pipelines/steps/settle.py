@@ -4,23 +4,29 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from harmony_pipelines.clients.catalogue import Row, utc_text
 from harmony_pipelines.clients.spotify import FAILURES_IN_A_ROW, concerns_everybody
 from harmony_pipelines.domain.discography import artist_row
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
 from harmony_pipelines.domain.identifiers import artist_id_of
+from harmony_pipelines.domain.library_artists import Known
 from harmony_pipelines.domain.watchlist import (
     Candidate,
     Resolved,
     Review,
     WatchlistEntry,
-    resolve_name,
+    ambiguous,
+    resolve_by_library,
+    resolve_by_search,
 )
 
 ASK_AGAIN_AFTER = timedelta(hours=24)
-"""How long a name that Spotify did not settle is left to the user."""
+"""How long a name that Spotify did not settle is left to the user; then ever longer, up to
+`LONGEST_LEFT`: nobody may be looking, and each question costs a request."""
+
+LONGEST_LEFT = timedelta(days=30)
 
 
 class ArtistLookup(Protocol):
@@ -60,6 +66,10 @@ class Settler:
     memory: Memory
     open_lookup: Callable[[], ArtistLookup]
     now: datetime
+    library: Callable[[str], Known]
+    """What the user's library knows of a name."""
+    followed: set[str] = field(default_factory=set)
+    """The artists whom the user's file names: of several candidates the user chose these."""
     review: list[Row] = field(default_factory=list)
     problems: list[dict[str, Any]] = field(default_factory=list)
     waiting: int = 0
@@ -95,11 +105,16 @@ class Settler:
             }
         )
 
-    def must_ask(self, entry: WatchlistEntry) -> bool:
-        """Whether settling the entry costs a request."""
-        return not (
-            entry.problem or entry.text in self.memory.names or self._was_asked_lately(entry)
-        )
+    def question(self, entry: WatchlistEntry) -> Literal["artists", "search"] | None:
+        """The family of the request that settling the entry costs; None where it costs none."""
+        if entry.problem or entry.text in self.memory.names or self._was_asked_lately(entry):
+            return None
+        if entry.artist_id:
+            return "artists"
+        ids = self.library(entry.text).artist_ids
+        if not ids:
+            return "search"
+        return "artists" if len(ids) == 1 else None
 
     def _settle(self, entry: WatchlistEntry) -> Resolved | None:
         if entry.problem:
@@ -109,6 +124,8 @@ class Settler:
         if known:
             return Resolved(known["artist_id"], known["name"], known["evidence"])
         before = self.memory.review.get(entry.text)
+        if before and (chosen := self._chosen(entry, _candidates(before))):
+            return self._remembered(entry, chosen)
         if before and (self.stopped or self._was_asked_lately(entry)):
             self.review.append({**before, "line": entry.line})
             return None
@@ -117,10 +134,20 @@ class Settler:
             return None
         return self._asked(entry)
 
+    def _chosen(self, entry: WatchlistEntry, candidates: Iterable[Candidate]) -> Resolved | None:
+        """The one candidate for a name of the library whom the user's file follows."""
+        followed = [each for each in candidates if each.artist_id in self.followed]
+        if entry.is_in_file or len(followed) != 1:
+            return None
+        return Resolved(followed[0].artist_id, followed[0].name, "file")
+
     def _was_asked_lately(self, entry: WatchlistEntry) -> bool:
         before = self.memory.review.get(entry.text)
-        asked = before["checked_at"] if before else None
-        return bool(asked) and self.now - datetime.fromisoformat(asked) < ASK_AGAIN_AFTER
+        if not (before and before["checked_at"]):
+            return False
+        asked = datetime.fromisoformat(before["checked_at"])
+        waited = asked - datetime.fromisoformat(before["first_seen_at"])
+        return self.now - asked < min(max(ASK_AGAIN_AFTER, waited), LONGEST_LEFT)
 
     def _asked(self, entry: WatchlistEntry) -> Resolved | None:
         try:
@@ -129,32 +156,54 @@ class Settler:
             self._give_up(entry, error)
             return None
         self._in_a_row = 0
-        if isinstance(found, Review):
-            error = HarmonyError(found.code, found.reason, found.message)
-            self.to_review(entry, error, found.candidates, utc_text(self.now))
-            return None
+        if isinstance(found, Resolved):
+            return self._remembered(entry, found)
+        chosen = self._chosen(entry, found.candidates)
+        if chosen:
+            return self._remembered(entry, chosen)
+        error = HarmonyError(found.code, found.reason, found.message)
+        self.to_review(entry, error, found.candidates, utc_text(self.now))
+        return None
+
+    def _remembered(self, entry: WatchlistEntry, artist: Resolved) -> Resolved:
         self.memory.remember(
             {
                 "text": entry.text,
-                "artist_id": found.artist_id,
-                "name": found.name,
-                "evidence": found.evidence,
+                "artist_id": artist.artist_id,
+                "name": artist.name,
+                "evidence": artist.evidence,
                 "resolved_at": utc_text(self.now),
             }
         )
-        return found
+        return artist
 
     def _ask(self, entry: WatchlistEntry) -> Resolved | Review:
-        self._lookup = self._lookup or self.open_lookup()
         if entry.artist_id:
-            row = artist_row(self._lookup.artist(entry.artist_id))
-            self.memory.keep_artist({**row, "fetched_at": utc_text(self.now)})
-            return Resolved(entry.artist_id, str(row["name"] or ""), "id")
-        results = [_candidate(body) for body in self._lookup.search_artists(entry.text)]
-        found = resolve_name(entry.text, library_hits=(), search_results=results)
+            return Resolved(entry.artist_id, self._artist(entry.artist_id).name, "id")
+        known = self.library(entry.text)
+        if len(known.artist_ids) > 1:
+            return ambiguous(entry, [Candidate(one, entry.text) for one in known.artist_ids])
+        if known.artist_ids:
+            try:
+                return resolve_by_library(entry, known, self._artist(known.artist_ids[0]))
+            except HarmonyError as error:
+                if error.code is not ErrorCode.NOT_FOUND:
+                    raise  # else the library's id is of an artist that Spotify has no more
+        results = [_candidate(body) for body in self._spotify().search_artists(entry.text)]
+        found = resolve_by_search(entry, results, known)
         if isinstance(found, Resolved):
             artist_id_of(found.artist_id)  # refuses whom nobody can follow
         return found
+
+    def _artist(self, artist_id: str) -> Candidate:
+        """The artist of an id; what is read of them is kept."""
+        row = artist_row(self._spotify().artist(artist_id))
+        self.memory.keep_artist({**row, "fetched_at": utc_text(self.now)})
+        return Candidate(artist_id, str(row["name"] or ""))
+
+    def _spotify(self) -> ArtistLookup:
+        self._lookup = self._lookup or self.open_lookup()
+        return self._lookup
 
     def _give_up(self, entry: WatchlistEntry, error: HarmonyError) -> None:
         if concerns_everybody(error) or self._lookup is None:
@@ -178,6 +227,13 @@ def problem(error: HarmonyError, **where: object) -> dict[str, Any]:
         "reason": str(error.reason),
         "message": error.message,
     }
+
+
+def _candidates(review: Row) -> list[Candidate]:
+    return [
+        Candidate(each["artist_id"], each["name"])
+        for each in json.loads(review["candidates"] or "[]")
+    ]
 
 
 def _candidate(body: dict[str, Any]) -> Candidate:

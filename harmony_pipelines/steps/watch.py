@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from harmony_pipelines.clients import tables
@@ -12,6 +13,7 @@ from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
 from harmony_pipelines.clients.watchlist import read_watchlist
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.identifiers import artist_id_in, partition_key
+from harmony_pipelines.domain.library_artists import Known, LibraryArtists
 from harmony_pipelines.domain.titles import is_various_artists
 from harmony_pipelines.domain.watchlist import (
     FromBeets,
@@ -34,7 +36,33 @@ class Sources:
     open_lookup: Callable[[], ArtistLookup]
     album_artists: Callable[[str], Counter[str]]
     """The library's album artists that a beets query finds, with their number of albums."""
+    library_artists: Callable[[], LibraryArtists]
+    """Whom the library knows by an id; asked only where a name is to be settled."""
     log: Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class BeetsCost:
+    """How many artists `from_beets` names, and what those that are new cost in requests."""
+
+    artists: int
+    new: int
+    by_id: int
+    """New ones of whom the library has an id: one request, which their first look saves."""
+    by_search: int
+    """New ones whom one search each must find."""
+    listings: int
+    """The least that listing the new ones takes; their releases cost one each on top."""
+
+    def __str__(self) -> str:
+        """The cost, as a run says it before its first call."""
+        settling = self.by_id + self.by_search
+        return (
+            f"from_beets names {self.artists} artists of the library, {self.new} of them new. "
+            f"Settling who they are costs {settling} requests ({self.by_id} by an id that the "
+            f"library has, {self.by_search} by a search); then listing their releases costs at "
+            f"least {self.listings}, and each release one more."
+        )
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,7 @@ class WatchlistRead:
     """Names that were not asked about: the next run does."""
     stopped: HarmonyError | None = None
     """The fault that is everybody's, after which nobody more was asked about."""
+    from_beets: BeetsCost | None = None
 
 
 def read(settings: Settings, store: Catalogue, sources: Sources, now: datetime) -> WatchlistRead:
@@ -64,16 +93,12 @@ def read(settings: Settings, store: Catalogue, sources: Sources, now: datetime) 
         if not watched:
             raise
         return WatchlistRead(watched, store.table(tables.watchlist_review), [problem(error)])
-    settler = Settler(_memory(store), sources.open_lookup, now)
-    if beets:
-        in_file = {entry.text for entry in watchlist.entries}
-        cost = sum(settler.must_ask(each) and each.text not in in_file for each in beets)
-        sources.log(
-            f"from_beets names {len(beets)} artists of the library; "
-            f"asking Spotify about those that are new costs {cost} requests."
-        )
-    settled = _settled(settler, watchlist.entries, beets)
-    rows = _rows(store, settled, watchlist.default_groups or settings.album_groups, now)
+    groups = watchlist.default_groups or settings.album_groups
+    settler = Settler(_memory(store), sources.open_lookup, now, _known(sources))
+    cost = _cost(settler, watchlist.entries, beets, len(groups)) if beets else None
+    if cost:
+        sources.log(str(cost))
+    rows = _rows(store, _settled(settler, watchlist.entries, beets), groups, now)
     if fault:
         settler.problems.append(problem(fault))
         followed = {row["artist_id"] for row in rows}
@@ -87,6 +112,7 @@ def read(settings: Settings, store: Catalogue, sources: Sources, now: datetime) 
         settler.problems,
         settler.waiting,
         settler.stopped,
+        cost,
     )
 
 
@@ -160,6 +186,33 @@ def _names_in_library(wanted: FromBeets, albums: Counter[str]) -> list[str]:
     return names[: wanted.limit]
 
 
+def _cost(
+    settler: Settler,
+    entries: Iterable[WatchlistEntry],
+    beets: list[WatchlistEntry],
+    groups: int,
+) -> BeetsCost:
+    in_file = {entry.text for entry in entries}
+    asked = Counter(settler.question(each) for each in beets if each.text not in in_file)
+    by_id, by_search = asked["artists"], asked["search"]
+    new = by_id + by_search
+    return BeetsCost(len(beets), new, by_id, by_search, listings=new * groups + by_search)
+
+
+def _known(sources: Sources) -> Callable[[str], Known]:
+    """What the library knows of a name; it is read once, and only if anything is asked."""
+
+    @cache
+    def artists() -> LibraryArtists:
+        try:
+            return sources.library_artists()
+        except HarmonyError as error:
+            sources.log(f"Names are settled without the library's ids: {error.message}")
+            return LibraryArtists()
+
+    return lambda name: artists().known(name)
+
+
 def _memory(store: Catalogue) -> Memory:
     return Memory(
         names={row["text"]: row for row in store.table(tables.watchlist_names)},
@@ -177,6 +230,7 @@ def _settled(
     for duplicate in duplicates:
         settler.to_review(duplicate.entry, duplicate.problem)
     by_artist = {artist.artist_id: (entry, artist) for entry, artist in first}
+    settler.followed.update(by_artist)
     for entry, artist in settler.settle(beets):
         by_artist.setdefault(artist.artist_id, (entry, artist))
     return list(by_artist.values())

@@ -12,6 +12,7 @@ import pytest
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.beets_config import BeetsConfig
 from harmony_pipelines.clients.beets_library import BeetsLibrary, LibraryLimits
+from harmony_pipelines.clients.beets_query import library_artists
 from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -255,6 +256,35 @@ def test_text_that_is_not_utf8_is_read(made):
         connection.execute("INSERT INTO albums (album) VALUES (CAST(x'426AF6726B' AS TEXT))")
 
     assert snapshot(made.library()).albums[0]["album"] == "Bj\ufffdrk"
+
+
+def test_whom_the_library_knows_by_an_id_is_read_wherever_beets_keeps_it(made):
+    person = "b071f9fa-14b0-4217-8e97-eb41da73f598"
+    album = made.add("albums", albumartist="Lumen Tide")
+    made.add("album_attributes", entity_id=album, key="spotify_artist_id", value=SPOTIFY_ID)
+    made.add("album_attributes", entity_id=album, key="mb_albumartistid", value=person)
+    track = made.item(artist="Lumen")
+    made.add("item_attributes", entity_id=track, key="mb_artistid", value=person)
+    before = state(made.database.parent)
+
+    artists = library_artists(made.library(), Deadline.after(30))
+
+    assert artists.known("lumen tide").artist_ids == (SPOTIFY_ID,)
+    assert artists.known("Lumen").artist_ids == (SPOTIFY_ID,)
+    assert artists.known("Nobody").artist_ids == ()
+    assert state(made.database.parent) == before
+
+
+@pytest.mark.parametrize("schema", [OLD])
+def test_a_library_of_an_old_beets_knows_nobody_by_an_id(tmp_path, schema):
+    made = Made(tmp_path, schema)
+    made.add("albums", album="A")
+    assert library_artists(made.library(), Deadline.after(30)).known("A").artist_ids == ()
+
+
+def test_where_there_is_no_library_nobody_is_known(tmp_path):
+    library = BeetsLibrary(BeetsConfig(tmp_path / "library.db", tmp_path))
+    assert library_artists(library, Deadline.after(30)).known("A").artist_ids == ()
 
 
 def test_the_spotify_id_is_read_from_the_flexible_attributes(made):

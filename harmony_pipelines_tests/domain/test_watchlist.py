@@ -1,15 +1,21 @@
+from typing import Any
+
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_pipelines.domain.errors import ErrorCode, Reason
+from harmony_pipelines.domain.library_artists import Known
 from harmony_pipelines.domain.watchlist import (
     Candidate,
     PartitionChanges,
     Resolved,
     Review,
     WatchlistEntry,
+    ambiguous,
     partition_changes,
-    resolve_name,
+    resolve_by_library,
+    resolve_by_search,
     split_duplicates,
 )
 
@@ -20,21 +26,25 @@ HOMONYM = Candidate("2222222222222222222222", "GORILLAZ")
 KEYS = st.lists(st.text("abc", min_size=1, max_size=2), unique=True)
 
 
+def line(text: str, number: int = 1, **options: Any) -> WatchlistEntry:
+    return WatchlistEntry(text, number, **options)
+
+
 def test_one_exact_name_among_near_ones_is_the_artist():
-    assert resolve_name("gorillaz", [], [TRIBUTE, GORILLAZ]) == Resolved(
+    assert resolve_by_search(line("gorillaz"), [TRIBUTE, GORILLAZ]) == Resolved(
         GORILLAZ.artist_id, "Gorillaz", "search"
     )
 
 
 def test_names_are_compared_without_case_width_and_double_spaces():
     artist = Candidate("3333333333333333333333", "STRASSE  \uff19")
-    found = resolve_name("straße 9", [], [artist])
+    found = resolve_by_search(line("straße 9"), [artist])
     assert isinstance(found, Resolved)
     assert found.artist_id == artist.artist_id
 
 
 def test_homonyms_are_reviewed_and_not_guessed():
-    review = resolve_name("Gorillaz", [], [GORILLAZ, HOMONYM])
+    review = resolve_by_search(line("Gorillaz"), [GORILLAZ, HOMONYM, HOMONYM])
     assert isinstance(review, Review)
     assert (review.code, review.reason) == (ErrorCode.VALIDATION_ERROR, Reason.AMBIGUOUS_NAME)
     assert review.candidates == (GORILLAZ, HOMONYM)
@@ -42,33 +52,64 @@ def test_homonyms_are_reviewed_and_not_guessed():
 
 
 def test_only_near_names_are_reviewed_with_the_lines_to_paste():
-    review = resolve_name("Gorilaz", [], [GORILLAZ, TRIBUTE])
+    review = resolve_by_search(line("Gorilaz"), [GORILLAZ, TRIBUTE])
     assert isinstance(review, Review)
     assert review.code == ErrorCode.NOT_FOUND
     assert review.candidates == (GORILLAZ, TRIBUTE)
     assert "- 3AA28KZvwAUcZuOKwyblJQ  # Gorillaz" in review.message
 
 
+def test_the_line_to_paste_keeps_the_options_of_the_line_it_replaces():
+    entry = line("Gorilaz", groups=("album", "single"), paused=True)
+    pasted = entry.line_for(GORILLAZ)
+    assert pasted == (
+        "- {artist: 3AA28KZvwAUcZuOKwyblJQ, groups: [album, single], paused: true}  # Gorillaz"
+    )
+    assert yaml.safe_load(pasted) == [
+        {"artist": GORILLAZ.artist_id, "groups": ["album", "single"], "paused": True}
+    ]
+
+
+def test_an_artist_of_the_library_has_no_line_to_replace():
+    review = resolve_by_search(line("Gorilaz", -3), [GORILLAZ])
+    assert isinstance(review, Review)
+    assert "Add to `artists:` in the watchlist `- 3AA28KZvwAUcZuOKwyblJQ" in review.message
+
+
 def test_a_name_that_nobody_has_is_not_found():
-    review = resolve_name("Gorillaz", [], [])
+    review = resolve_by_search(line("Gorillaz"), [])
     assert isinstance(review, Review)
     assert (review.code, review.candidates) == (ErrorCode.NOT_FOUND, ())
 
 
-def test_what_the_library_knows_beats_the_search():
-    assert resolve_name("Gorillaz", [HOMONYM, HOMONYM], [GORILLAZ]) == Resolved(
+def test_the_library_s_id_is_believed_where_the_names_agree():
+    known = Known((HOMONYM.artist_id,), frozenset({"gorillaz"}))
+    assert resolve_by_library(line("Gorillaz"), known, HOMONYM) == Resolved(
         HOMONYM.artist_id, "GORILLAZ", "library"
     )
 
 
-def test_a_library_that_knows_two_of_the_name_is_not_settled_by_the_search():
-    review = resolve_name("Gorillaz", [GORILLAZ, HOMONYM], [GORILLAZ])
+def test_an_id_that_an_album_of_two_has_of_the_first_alone_is_reviewed():
+    known = Known((GORILLAZ.artist_id,), frozenset({"gorillaz & friends"}))
+    review = resolve_by_library(line("Gorillaz & Friends"), known, GORILLAZ)
     assert isinstance(review, Review)
+    assert review.candidates == (GORILLAZ,)
+
+
+def test_a_library_that_knows_two_of_the_name_names_both():
+    review = ambiguous(line("Gorillaz"), [GORILLAZ, HOMONYM])
     assert review.reason == Reason.AMBIGUOUS_NAME
+    assert "2 artists in your library" in review.message
+
+
+def test_whom_musicbrainz_tells_apart_one_search_does_not_settle():
+    review = resolve_by_search(line("Gorillaz"), [GORILLAZ, TRIBUTE], Known(namesakes=2))
+    assert isinstance(review, Review)
+    assert (review.reason, review.candidates) == (Reason.AMBIGUOUS_NAME, (GORILLAZ,))
 
 
 def test_a_name_cannot_break_the_line_that_is_pasted():
-    review = resolve_name("x", [], [Candidate("3" * 22, "a\n- b")])
+    review = resolve_by_search(line("x"), [Candidate("3" * 22, "a\n- b")])
     assert isinstance(review, Review)
     assert "\n" not in review.message
 

@@ -1,4 +1,7 @@
+import contextlib
 import json
+import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -387,6 +390,69 @@ def test_an_unreadable_watchlist_drops_nobody_and_the_rest_of_the_run_is_done(
     assert "column" in failure["message"]
     assert state_of(home, artist_id)["next_due_at"] != "2000-01-01T00:00:00Z"
     assert len(home.rows(tables.watchlist)) == 1
+
+
+def test_removing_a_line_keeps_the_data_and_stops_the_calls(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    artist_id = home.artist("Lumen Tide", singles=3)
+    home.artist("Salt")
+    home.watch("Lumen Tide", "Salt")
+    assert home.refresh(instance).success
+    make_due(home)
+    kept = [
+        home.rows(table, table.c.artist_id == artist_id)
+        for table in (tables.spotify_albums, tables.spotify_tracks, tables.refresh_state)
+    ]
+    home.watch("Salt")
+    home.server.forget_requests()
+    assert home.refresh(instance).success
+    assert not [request for request in home.server.requests if artist_id in request.path]
+    assert [
+        home.rows(table, table.c.artist_id == artist_id)
+        for table in (tables.spotify_albums, tables.spotify_tracks, tables.refresh_state)
+    ] == kept
+    new = home.server.catalogue.add_album(artist_id, "New", release_date="2026-01-01", tracks=1)
+    home.watch("Salt", "Lumen Tide")
+    home.server.forget_requests()
+    assert home.refresh(instance).success
+    assert home.counts() == {"token": 1, "artist_albums": 1, "albums": 1}
+    assert [row["album_id"] for row in home.rows(tables.new_releases)] == [new]
+
+
+def test_what_from_beets_costs_is_in_the_run_s_log_and_metadata_before_the_first_call(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    known, _ = home.artist("Lumen Tide"), home.artist("Salt")
+    library = home.demo.library
+    library.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(library)) as made, made:
+        made.executescript(
+            "CREATE TABLE items (id INTEGER PRIMARY KEY, album_id INTEGER, path BLOB);"
+            "CREATE TABLE albums (id INTEGER PRIMARY KEY, albumartist TEXT);"
+            "CREATE TABLE album_attributes (id INTEGER PRIMARY KEY, entity_id INTEGER, key TEXT,"
+            " value TEXT, UNIQUE(entity_id, key) ON CONFLICT REPLACE);"
+            "CREATE TABLE item_attributes AS SELECT * FROM album_attributes;"
+            "INSERT INTO albums VALUES (1, 'Lumen Tide'), (2, 'Lumen Tide'), (3, 'Salt'),"
+            " (4, 'Salt'), (5, 'Rare');"
+        )
+        made.execute("INSERT INTO album_attributes VALUES (1, 1, 'spotify_artist_id', ?)", (known,))
+    home.watch(text="from_beets: {}\n")
+    result = home.refresh(instance)
+    said = [e.user_message for e in instance.all_logs(result.run_id) if e.level == logging.INFO]
+    [cost] = [line for line in said if line.startswith("from_beets")]
+    assert "names 2 artists of the library, 2 of them new" in cost
+    assert "2 requests (1 by an id that the library has, 1 by a search)" in cost
+    shown = instance.get_latest_materialization_event(dg.AssetKey("watchlist"))
+    assert shown
+    assert shown.asset_materialization
+    metadata = shown.asset_materialization.metadata
+    assert metadata["from_beets, requests to settle"].value == 2
+    assert metadata["from_beets, requests to list"].value == 5
+    assert home.counts()["search"] == 1
+    assert home.counts()["artists"] + home.counts()["artist_albums"] == 1 + 5
+    evidence = {row["text"]: row["evidence"] for row in home.rows(tables.watchlist_names)}
+    assert evidence == {"Lumen Tide": "library", "Salt": "search"}
 
 
 @pytest.mark.parametrize("text", [None, "artists:\n", "artists: []\n"])

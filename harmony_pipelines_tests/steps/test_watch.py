@@ -11,6 +11,7 @@ import pytest
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue as Store
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.library_artists import Credit, LibraryArtists
 from harmony_pipelines.settings import Settings, load_settings
 from harmony_pipelines.steps import watch
 from harmony_pipelines_tests.conftest import Home
@@ -64,11 +65,17 @@ class User:
         self.home, self.store = home, store
         self.spotify = Spotify()
         self.library: Callable[[str], Counter[str]] = lambda _: Counter()
+        self.artists_of_library: Callable[[], LibraryArtists] = LibraryArtists
         self.said: list[str] = []
         self.settings: Settings = load_settings()
 
     def read(self, now: datetime = NOW) -> watch.WatchlistRead:
-        sources = watch.Sources(lambda: self.spotify, lambda q: self.library(q), self.said.append)
+        sources = watch.Sources(
+            lambda: self.spotify,
+            lambda q: self.library(q),
+            lambda: self.artists_of_library(),
+            self.said.append,
+        )
         return watch.read(self.settings, self.store, sources, now)
 
     def names(self) -> list[str]:
@@ -284,8 +291,9 @@ def test_the_library_s_album_artists_come_after_the_file_s_own(user: User) -> No
     assert (rows["Salt"]["line"], rows["Salt"]["source"]) == (None, "beets")
     assert user.review() == {-1: "NOT_FOUND"}
     assert user.said == [
-        "from_beets names 4 artists of the library; "
-        "asking Spotify about those that are new costs 3 requests."
+        "from_beets names 4 artists of the library, 3 of them new. Settling who they are costs "
+        "3 requests (0 by an id that the library has, 3 by a search); then listing their releases "
+        "costs at least 9, and each release one more."
     ]
     user.read()
     assert "costs 0 requests" in user.said[1]
@@ -316,6 +324,99 @@ def test_a_library_that_names_nobody_drops_nobody(user: User) -> None:
     read = user.read()
     assert user.names() == ["Night Ferry"]
     assert [problem["reason"] for problem in read.problems] == ["watchlist"]
+
+
+def test_what_from_beets_costs_is_said_before_the_first_call(user: User) -> None:
+    user.spotify.add("Lumen Tide", "Night Ferry", "Salt")
+    user.library = lambda _: Counter({"Lumen Tide": 4, "Night Ferry": 3, "Salt": 2})
+    user.artists_of_library = lambda: LibraryArtists([Credit("Night Ferry", artist_id(2))])
+    user.home.watch(text="from_beets: {}\nartists:\n  - Lumen Tide\n")
+    asked_before: list[int] = []
+
+    def say(line: str) -> None:
+        asked_before.append(len(user.spotify.asked))
+        user.said.append(line)
+
+    sources = watch.Sources(lambda: user.spotify, user.library, user.artists_of_library, say)
+    read = watch.read(user.settings, user.store, sources, NOW)
+    assert read.from_beets == watch.BeetsCost(artists=3, new=2, by_id=1, by_search=1, listings=5)
+    assert "2 requests (1 by an id that the library has, 1 by a search)" in user.said[0]
+    assert asked_before == [0]
+    assert len(user.spotify.asked) == 1 + 2
+
+
+def test_a_name_of_the_library_is_settled_by_the_line_that_the_user_pasted(user: User) -> None:
+    user.spotify.add("Nagisa", "Nagisa", "Other")
+    user.library = lambda _: Counter({"Nagisa": 2})
+    user.home.watch(text="from_beets: {}\n")
+    [review] = user.read().review
+    assert f"`- {artist_id(2)}  # Nagisa`" in review["message"]
+    user.home.watch(text=f"from_beets: {{}}\nartists:\n  - {artist_id(2)}  # Nagisa\n")
+    read = user.read()
+    assert ([row["artist_id"] for row in read.watched], read.review) == ([artist_id(2)], [])
+    [_, name] = sorted(user.store.table(tables.watchlist_names), key=lambda row: row["text"])
+    assert (name["text"], name["evidence"]) == ("Nagisa", "file")
+
+
+# What the library knows
+
+
+def test_an_id_that_the_library_has_settles_a_name_without_a_search(user: User) -> None:
+    user.spotify.add("Nagisa", "Nagisa")
+    user.artists_of_library = lambda: LibraryArtists([Credit("Nagisa", artist_id(2))])
+    user.home.watch("Nagisa")
+    [row] = user.read().watched
+    assert (row["artist_id"], user.spotify.asked) == (artist_id(2), [artist_id(2)])
+    [name] = user.store.table(tables.watchlist_names)
+    assert name["evidence"] == "library"
+    assert user.store.table(tables.spotify_artists)[0]["artist_id"] == artist_id(2)
+    user.read()
+    assert len(user.spotify.asked) == 1
+
+
+def test_an_id_of_the_library_that_spotify_has_no_more_is_no_evidence(user: User) -> None:
+    user.spotify.add("Nagisa")
+    user.artists_of_library = lambda: LibraryArtists([Credit("Nagisa", artist_id(9))])
+    user.home.watch("Nagisa")
+    user.read()
+    assert user.spotify.asked == [artist_id(9), "Nagisa"]
+    assert user.names() == ["Nagisa"]
+
+
+def test_two_ids_for_a_name_are_reviewed_without_a_request(user: User) -> None:
+    credits_ = [Credit("Nagisa", artist_id(1)), Credit("Nagisa", artist_id(2))]
+    user.artists_of_library = lambda: LibraryArtists(credits_)
+    user.home.watch("Nagisa")
+    [review] = user.read().review
+    assert (review["code"], user.spotify.asked) == ("VALIDATION_ERROR", [])
+    assert f"`- {artist_id(1)}  # Nagisa` or `- {artist_id(2)}  # Nagisa`" in review["message"]
+
+
+def test_a_library_that_cannot_be_read_leaves_names_to_the_search(user: User) -> None:
+    def broken() -> LibraryArtists:
+        raise HarmonyError(ErrorCode.DEPENDENCY_ERROR, Reason.UNREADABLE, "Broken.")
+
+    user.spotify.add("Nagisa", "Lumen Tide")
+    user.artists_of_library = broken
+    user.home.watch("Nagisa", "Lumen Tide")
+    user.read()
+    assert user.names() == ["Nagisa", "Lumen Tide"]
+    assert user.said == ["Names are settled without the library's ids: Broken."]
+
+
+def test_the_library_is_not_read_where_everybody_is_known(user: User) -> None:
+    user.spotify.add("Nagisa")
+    user.home.watch("Nagisa")
+    user.read()
+    user.artists_of_library = lambda: pytest.fail("read for nothing")
+    user.read()
+
+
+def test_a_name_that_nobody_settles_is_asked_about_ever_more_rarely(user: User) -> None:
+    user.home.watch("Nobody")
+    for day in range(61):
+        user.read(NOW + timedelta(days=day))
+    assert len(user.spotify.asked) == 7  # on the days 0, 1, 2, 4, 8, 16 and 32
 
 
 # Naming artists for a run
