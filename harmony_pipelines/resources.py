@@ -55,7 +55,7 @@ class SpotifyResource(dg.ConfigurableResource):
         from harmony_pipelines.clients.patience import Patience
         from harmony_pipelines.clients.spotify import SpotifyClient
 
-        config, over = self._config(settings), threading.Event()
+        config, over = self.config(settings), threading.Event()
         app = self.app(settings, catalogue)
         quota = quota or self.quota(settings, catalogue)
         try:
@@ -96,7 +96,7 @@ class SpotifyResource(dg.ConfigurableResource):
         )
         return Quota(catalogue.engine, limits)
 
-    def _config(self, settings: "Settings") -> "SpotifyConfig":
+    def config(self, settings: "Settings") -> "SpotifyConfig":
         """What the settings say of the app."""
         from harmony_pipelines.clients.spotify_config import SpotifyConfig
 

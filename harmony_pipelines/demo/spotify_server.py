@@ -8,7 +8,7 @@ import argparse
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 
@@ -45,6 +45,8 @@ class SpotifyServer:
     client_secret: str = "demo-secret"
     port: int = 0
     latency_s: float = 0
+    clock: Callable[[], float] = time.monotonic
+    """What the log tells the time by; asked once for each request, before it is answered."""
 
     def __post_init__(self) -> None:
         """Nothing listens yet."""
@@ -138,7 +140,7 @@ class SpotifyServer:
     @contextmanager
     def _logged(self, query: Query) -> Iterator[Request]:
         family = family_of(query.path)
-        request = Request(query.method, query.path, query.parameters, family, time.monotonic())
+        request = Request(query.method, query.path, query.parameters, family, self.clock())
         with self._lock:
             self._requests.append(request)
             self._in_flight += 1
