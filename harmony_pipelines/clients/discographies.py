@@ -217,14 +217,16 @@ def put_last(catalogue: Catalogue, artist_id: str, now: datetime) -> None:
 
     What stopped a run may after all be about this one: others must not wait for it for ever.
     """
+    due = utc_text(now)
+    never = {**_NEVER, "artist_id": artist_id, "requests": 0, "next_due_at": due}
     with catalogue.writing() as connection:
+        upsert(
+            connection, refresh_state, [never], update=()
+        )  # a first look may be refused for ever
         connection.execute(
             sa.update(refresh_state)
-            .where(
-                refresh_state.c.artist_id == artist_id,
-                refresh_state.c.next_due_at < utc_text(now),
-            )
-            .values(next_due_at=utc_text(now))
+            .where(refresh_state.c.artist_id == artist_id, refresh_state.c.next_due_at < due)
+            .values(next_due_at=due)
         )
 
 
