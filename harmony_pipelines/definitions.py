@@ -8,6 +8,7 @@ from harmony_pipelines.claims import Claims
 from harmony_pipelines.executor import deadline_executor
 from harmony_pipelines.jobs import (
     apply_retention,
+    check_setup,
     embed_artwork,
     refresh_catalogue,
     restore_artwork,
@@ -22,7 +23,7 @@ from harmony_pipelines.resources import (
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([spotify, beets, reports, artwork]),
     asset_checks=dg.load_asset_checks_from_modules([checks]),
-    jobs=[refresh_catalogue, embed_artwork, restore_artwork, apply_retention],
+    jobs=[refresh_catalogue, embed_artwork, restore_artwork, apply_retention, check_setup],
     schedules=[
         schedules.refresh_catalogue_schedule,
         schedules.embed_artwork_schedule,

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from dotenv import load_dotenv
 
@@ -163,17 +163,12 @@ def _weak_limits(instance: "dg.DagsterInstance", file: Path) -> list[str]:
 
 def _stopped(instance: "dg.DagsterInstance", defs: "dg.Definitions") -> list[str]:
     """Which schedules and sensors wait to be switched on."""
-    by_user = {state.name: state.status.value for state in instance.all_instigator_state()}
-    both = (*(defs.schedules or ()), *(defs.sensors or ()))
-    stopped = [each.name for each in both if _status(each, by_user) == "STOPPED"]
+    from harmony_pipelines.automation import switched_off
+
+    stopped = switched_off(instance, (*(defs.schedules or ()), *(defs.sensors or ())))
     if not stopped:
         return []
     return [f"Stopped: {', '.join(stopped)}. Switch on what you want in the UI, under Automation."]
-
-
-def _status(each: Any, by_user: Mapping[str, str]) -> str:
-    said = by_user.get(each.name, "DECLARED_IN_CODE")
-    return each.default_status.value if said == "DECLARED_IN_CODE" else said
 
 
 def _missing(settings: Settings) -> list[str]:

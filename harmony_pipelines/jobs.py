@@ -8,6 +8,7 @@ from harmony_pipelines.ops.catalogue import (
     report_refresh,
     resolve_watchlist,
 )
+from harmony_pipelines.ops.checking import look_at_setup
 from harmony_pipelines.ops.covers import embedded_artwork
 from harmony_pipelines.ops.library import list_missing, match_library, snapshot_library
 from harmony_pipelines.ops.restore import restore_covers
@@ -61,3 +62,14 @@ def restore_artwork() -> None:
 def apply_retention() -> None:
     """Old content, then old runs."""
     forget_old_runs(forget_old_content())
+
+
+@dg.job(
+    description="Says what of your set-up is right, what is wrong and what to do about it: one "
+    "table, red if anything is wrong, then what is still to be done. Asks Spotify at most three "
+    "times; changes nothing.",
+    tags=within("check_setup", minutes=10),
+)
+def check_setup() -> None:
+    """One look at everything."""
+    look_at_setup()

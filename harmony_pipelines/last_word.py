@@ -2,6 +2,7 @@
 
 import atexit
 import sys
+from collections.abc import Callable
 
 _COMMANDS = {"execute", "materialize"}
 
@@ -12,8 +13,22 @@ def say_last(line: str) -> None:
     A later line takes an earlier one's place. Elsewhere the UI says it, and nothing is printed.
     """
     if _COMMANDS.intersection(sys.argv):
-        atexit.unregister(_print)
-        atexit.register(_print, one_line(line))
+        _say(_print, one_line(line))
+
+
+def show_before_last(show: Callable[[], None]) -> None:
+    """Let something longer be printed when the process of a CLI run ends, above the last line."""
+    if _COMMANDS.intersection(sys.argv):
+        _shown.append(show)
+        _say(_print, "")
+
+
+_shown: list[Callable[[], None]] = []
+
+
+def _say(how: Callable[[str], None], line: str) -> None:
+    atexit.unregister(how)
+    atexit.register(how, line)
 
 
 def one_line(text: str) -> str:
@@ -22,4 +37,7 @@ def one_line(text: str) -> str:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    for show in _shown:
+        show()
+    if line:
+        print(line, flush=True)

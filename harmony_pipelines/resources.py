@@ -7,6 +7,7 @@ the settings, read when a run starts.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -60,6 +61,23 @@ class SpotifyResource(dg.ConfigurableResource):
         quota = quota or self.quota(settings, catalogue)
         try:
             yield SpotifyClient(config, quota, Patience(deadline, over), app)
+        finally:
+            over.set()
+
+    @contextmanager
+    def trial(
+        self, settings: "Settings", catalogue: "Catalogue", deadline: "Deadline", most: int
+    ) -> "Iterator[SpotifyClient]":
+        """A client that makes few calls, each once, and finds out anew what the app may do."""
+        from harmony_pipelines.clients.patience import Patience
+        from harmony_pipelines.clients.spotify import SpotifyClient
+        from harmony_pipelines.clients.spotify_abilities import App
+        from harmony_pipelines.clients.spotify_config import AUTO
+
+        config, over = replace(self._config(settings), tries=1, profile=AUTO), threading.Event()
+        quota = self.quota(settings, catalogue, most, is_named=True)
+        try:
+            yield SpotifyClient(config, quota, Patience(deadline, over), App(AUTO))
         finally:
             over.set()
 

@@ -20,7 +20,13 @@ GROUPS = {
     "missing_from_library": "reports",
     "embedded_artwork": "artwork",
 }
-JOBS = {"refresh_catalogue", "embed_artwork", "restore_artwork", "apply_retention"}
+JOBS = {
+    "refresh_catalogue",
+    "embed_artwork",
+    "restore_artwork",
+    "apply_retention",
+    "check_setup",
+}
 
 
 def jobs() -> list[dg.JobDefinition]:

@@ -48,6 +48,12 @@ def bring_up_to_date(engine: Engine) -> None:
             _migrate(engine, connection, found)
 
 
+def is_up_to_date(engine: Engine) -> bool:
+    """Whether the tables are there in this program's version; makes and changes nothing."""
+    with reading(engine) as connection:
+        return _revision(connection) == REVISION
+
+
 def migrate(connection: Connection, to: str = REVISION) -> None:
     """Take the tables from whatever version they are at to another."""
     from alembic import command

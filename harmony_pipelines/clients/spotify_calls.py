@@ -26,7 +26,6 @@ from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 if TYPE_CHECKING:
     from harmony_pipelines.clients.spotify_session import TokenStore
 
-TRIES = 3
 _LONGEST_BACKOFF = 8.0
 _MAY_PASS = frozenset(
     {
@@ -93,14 +92,14 @@ class SpotifyCalls:
     def ask(self, question: Question, **parameters: object) -> Json:
         """The answer's JSON object, which has all that the question needs."""
         has_new_token = False
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, self._config.tries + 1):
             try:
                 return self._answer(question, parameters)
             except HarmonyError as error:
                 is_old_token = error.reason is Reason.TOKEN_REFUSED and not has_new_token
                 has_new_token = has_new_token or is_old_token
                 wait = 0.0 if is_old_token else self._wait_after(error, attempt, question)
-                if wait is None or attempt == TRIES or question.is_probe:
+                if wait is None or attempt == self._config.tries or question.is_probe:
                     raise
                 if wait:
                     self._patience.wait(wait)

@@ -24,5 +24,7 @@ class SpotifyConfig:
     call_seconds: float = 30
     """The limit of one request as a whole, from name resolution to the last byte."""
     most_bytes: int = 10 * 2**20
+    tries: int = 3
+    """How often a call is made that may succeed the next time."""
     appears_on_max: int = 50
     """How many of the newest albums that an artist only appears on are listed."""

@@ -40,6 +40,23 @@ def numbers(store: Catalogue, quota: Quota, app: App, now: datetime) -> dict[str
 
     The estimate counts what is known: of an artist that was never listed, a page of each group.
     """
+    bodies, needed = requests_needed(store, app)
+    budgets = {family: quota.budget(family) for family in FAMILIES}
+    isrcs = Backlog(store, now).how_many_tracks() if budgets[ISRCS] else 0
+    return {
+        "listings_pending": how_many_due(store, now)[0],
+        "bodies_pending": bodies,
+        "isrcs_pending": isrcs,
+        "estimate_days": days_until_done(
+            needed, {family: budget - budget // RESERVE for family, budget in budgets.items()}
+        ),
+        "cooldown_seconds": round(quota.cooldown_left()),
+        **{f"budget_left_{family}": quota.left(family) for family in FAMILIES},
+    }
+
+
+def requests_needed(store: Catalogue, app: App) -> tuple[int, Counter[str]]:
+    """How many bodies are pending, and the requests by family until all that is known is there."""
     state, watchlist = tables.refresh_state, tables.watchlist
     [row] = store.rows(
         sa.select(sa.func.coalesce(sa.func.sum(state.c.bodies_pending), 0).label("bodies"))
@@ -49,16 +66,4 @@ def numbers(store: Catalogue, quota: Quota, app: App, now: datetime) -> dict[str
     pages = without_baseline(store)
     a_call = ALBUMS_A_BATCH if app.abilities(lambda: None).batches else 1
     calls = -(-row["bodies"] // a_call)
-    needed = Counter({BODIES: calls, LISTINGS: sum(pages), "artists": len(pages)})
-    budgets = {family: quota.budget(family) for family in FAMILIES}
-    isrcs = Backlog(store, now).how_many_tracks() if budgets[ISRCS] else 0
-    return {
-        "listings_pending": how_many_due(store, now)[0],
-        "bodies_pending": row["bodies"],
-        "isrcs_pending": isrcs,
-        "estimate_days": days_until_done(
-            needed, {family: budget - budget // RESERVE for family, budget in budgets.items()}
-        ),
-        "cooldown_seconds": round(quota.cooldown_left()),
-        **{f"budget_left_{family}": quota.left(family) for family in FAMILIES},
-    }
+    return row["bodies"], Counter({BODIES: calls, LISTINGS: sum(pages), "artists": len(pages)})

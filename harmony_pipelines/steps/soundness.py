@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.beets_config import find_config
 from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
-from harmony_pipelines.clients.quota import DAY, FAMILIES, QuotaLimits
+from harmony_pipelines.clients.quota import DAY, FAMILIES, ISRCS, QuotaLimits
 from harmony_pipelines.domain.cadence import LONGEST
 from harmony_pipelines.domain.paths import path_text
 from harmony_pipelines.domain.undo import EMBEDDED, RESTORED
@@ -171,7 +171,7 @@ def release_dates_parse_by_their_precision(world: World) -> Found:
             album.release_date,
             album.release_date_precision,
         ).where(
-            album.name.is_not(None),
+            album.name != "",  # what retention blanked, and the shells of what was withdrawn
             album.removed_at.is_(None),
             sa.not_(parses) | date.startswith("0000"),
         ),
@@ -244,7 +244,7 @@ def no_daily_budget_was_exceeded(world: World) -> Found:
     calls, settings = tables.spotify_calls.c, world.settings
     limits = QuotaLimits(
         daily_requests=settings.spotify_daily_requests,
-        by_family={"tracks": settings.spotify_isrc_daily_requests},
+        by_family={ISRCS: settings.spotify_isrc_daily_requests},
     )
     at = world.now.timestamp()
     counted = world.store.rows(

@@ -145,3 +145,22 @@ def test_the_workspace_loads_without_a_warning_of_ours(user):
     assert "harmony_pipelines/" not in "".join(
         line for line in printed.splitlines() if "Warning" in line
     )
+
+
+def test_a_look_at_the_set_up_prints_one_table_above_the_last_line(user):
+    del user.environment["DAGSTER_HOME"]
+
+    code, last, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "check_setup")
+
+    assert code == 0, printed
+    assert last.startswith("All ")
+    assert "Beets library" in printed
+    assert user.server.count() <= 3
+    assert not user.home.database.exists()
+
+    user.environment["SPOTIPY_CLIENT_SECRET"] = "not-the-one"
+    code, last, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "check_setup")
+
+    assert code == 1
+    assert last.startswith("Failed: AUTH_REQUIRED: 1 of ")
+    assert "not-the-one" not in printed
