@@ -19,9 +19,10 @@ from harmony_pipelines.resources import (
     CatalogueResource,
     SpotifyResource,
 )
+from harmony_pipelines.told import in_development
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([spotify, beets, reports, artwork]),
+    assets=in_development(dg.load_assets_from_modules([spotify, beets, reports, artwork])),
     asset_checks=dg.load_asset_checks_from_modules([checks]),
     jobs=[refresh_catalogue, embed_artwork, restore_artwork, apply_retention, check_setup],
     schedules=[

@@ -20,6 +20,8 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.client import DagsterGrpcClient
 
+from harmony_pipelines.told import DEVELOPMENT
+
 _POLL_SECONDS = 0.2
 _LOAD_SECONDS = 120
 _STEADY_SECONDS = 60
@@ -74,7 +76,11 @@ class Service:
         leash = self._around.leash
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harmony_pipelines.leash", str(leash), *self._command],
-            env={**self._around.environment, "DAGSTER_HOME": str(self._around.home)},
+            env={
+                **self._around.environment,
+                "DAGSTER_HOME": str(self._around.home),
+                DEVELOPMENT: "1",
+            },
             cwd=self._around.folder,
             start_new_session=True,
             pass_fds=(leash, *self._keeps),

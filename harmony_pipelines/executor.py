@@ -22,6 +22,7 @@ from harmony_pipelines.runs import (
     MAX_RUNTIME_TAG,
     WORKER_TAG,
     effective_limit,
+    origin_tags,
     seconds_left,
 )
 from harmony_pipelines.settings import load_settings
@@ -90,7 +91,7 @@ class DeadlineExecutor(dg.Executor):
         """Run the steps; the watchdog ends the process if they take longer than the limit."""
         run, instance = plan_context.dagster_run, plan_context.instance
         limit = _limit(run, instance)
-        tags = {MAX_RUNTIME_TAG: str(limit), WORKER_TAG: identity()}
+        tags = {MAX_RUNTIME_TAG: str(limit), WORKER_TAG: identity(), **origin_tags(run)}
         instance.add_run_tags(run.run_id, tags)
         _say_what_the_home_lacks(plan_context)
         orders = Orders(

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from harmony_pipelines.domain.readable import readable, smaller_image
 from harmony_pipelines.last_word import one_line, say_last
 
 SHOWN_ROWS = 50
@@ -43,6 +44,14 @@ def table(
     if whole is not None and whole > len(shown):
         lines += ["", f"… and {whole - len(shown)} more in the database."]
     return dg.MetadataValue.md("\n".join(lines) if shown else "none")
+
+
+def picture(url: str | None, caption: str = "") -> dg.MarkdownMetadataValue:
+    """A small picture from the web, over a caption that is Markdown; the browser fetches it."""
+    address = smaller_image(readable(url))
+    is_one = address.startswith(("https://", "http://")) and not set(address) & set(" ()<>\\")
+    shown = f"![]({address})" if is_one else ""
+    return dg.MetadataValue.md("\n\n".join(filter(None, (shown, caption))) or "none")
 
 
 def materialised(

@@ -21,12 +21,32 @@ MAX_RUNTIME_TAG = "dagster/max_runtime"
 WORKER_TAG = "harmony/worker"
 """The identity of the process in which a run is at work."""
 
+ARTIST_TAG = "harmony/artist"
+"""The partition key of the one artist that a run is about."""
+
+STARTED_BY_TAG = "harmony/started_by"
+"""What started a run: `schedule`, `sensor`, `backfill`, `ui` or `command_line`."""
+
 _LAST_WORDS_SHARE, _LAST_WORDS_SECONDS = 0.1, 5.0
 """How much before its limit a run ends itself, so that nothing has to end it."""
 
 _RUNNING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING)
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
+
+
+def origin_tags(run: dg.DagsterRun) -> dict[str, str]:
+    """Tags of ours by which a run is found: what started it, and the artist it is about."""
+    starters = {
+        "dagster/schedule_name": "schedule",
+        "dagster/sensor_name": "sensor",
+        "dagster/backfill": "backfill",
+    }
+    by_itself = [starter for tag, starter in starters.items() if tag in run.tags]
+    by_hand = "ui" if run.remote_job_origin else "command_line"
+    partition = run.tags.get("dagster/partition")
+    about = {ARTIST_TAG: partition} if partition else {}
+    return {STARTED_BY_TAG: next(iter(by_itself), by_hand), **about}
 
 
 def run_limit(context: Context, settings: Settings) -> int:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.ops.soundness import CHECKS
 from harmony_pipelines.runs import MAX_RUNTIME_TAG
+from harmony_pipelines.told import DEVELOPMENT
 
 GROUPS = {
     "watchlist": "spotify",
@@ -43,6 +45,36 @@ def test_every_asset_is_there_described_and_in_its_group() -> None:
     assert all(spec.description for spec in specs.values())
 
 
+def test_every_asset_tells_its_columns_owner_and_kinds() -> None:
+    for spec in defs.resolve_all_asset_specs():
+        schema = spec.metadata["dagster/column_schema"]
+        assert all(column.description for column in schema.columns)
+        assert spec.owners
+        assert spec.kinds
+
+
+def test_the_catalogue_and_the_reports_say_when_they_are_stale() -> None:
+    for spec in defs.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        has_one = name.startswith("spotify_") or (spec.group_name == "reports")
+        assert (spec.freshness_policy is not None) == has_one, name
+
+
+def test_the_code_is_linked_in_development_only() -> None:
+    code = (
+        "from harmony_pipelines.definitions import defs; "
+        "print(['dagster/code_references' in spec.metadata "
+        "for spec in defs.resolve_all_asset_specs()])"
+    )
+    for mark, told in ((None, "[False"), ("1", "[True")):
+        env = {name: value for name, value in os.environ.items() if name != DEVELOPMENT}
+        env |= {DEVELOPMENT: mark} if mark else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith(told)
+
+
 def test_the_catalogue_s_assets_have_a_partition_for_each_artist() -> None:
     for spec in defs.resolve_all_asset_specs():
         name = spec.key.to_user_string()
@@ -74,6 +106,14 @@ def test_every_field_of_a_run_s_configuration_is_described() -> None:
     assert all(field.description for field in fields.values())
 
 
+def test_every_field_of_covers_to_embed_is_described() -> None:
+    from harmony_pipelines.ops.covers import PlanCoversConfig
+
+    fields = PlanCoversConfig.model_fields
+    assert set(fields) == {"albums", "policy", "dry_run", "accept_shrink"}
+    assert all(field.description for field in fields.values())
+
+
 def test_every_field_of_what_is_restored_is_described() -> None:
     from harmony_pipelines.ops.restore import RestoreCoversConfig
 
@@ -98,7 +138,17 @@ def test_a_resource_shows_nothing_of_the_settings(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_loading_imports_nothing_heavy() -> None:
-    heavy = ["beets", "httpx", "mutagen", "pandas", "PIL", "rapidfuzz", "spotipy", "sqlalchemy"]
+    heavy = [
+        "beets",
+        "feedgenerator",
+        "httpx",
+        "mutagen",
+        "pandas",
+        "PIL",
+        "rapidfuzz",
+        "spotipy",
+        "sqlalchemy",
+    ]
     code = (
         "import sys, harmony_pipelines.definitions; "
         f"print([name for name in {heavy!r} if name in sys.modules])"

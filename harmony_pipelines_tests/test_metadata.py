@@ -1,6 +1,6 @@
 import pytest
 
-from harmony_pipelines.metadata import SHOWN_ROWS, cell, materialised, table
+from harmony_pipelines.metadata import SHOWN_ROWS, cell, materialised, picture, table
 
 
 def test_a_table_shows_its_columns_and_says_how_much_more_there_is() -> None:
@@ -40,3 +40,16 @@ def test_an_event_names_its_asset_and_its_partition() -> None:
     assert event.asset_key.to_user_string() == "spotify_albums"
     assert event.partition == "gorillaz-3AA28KZvwAUcZuOKwyblJQ"
     assert event.metadata["albums"].value == 3
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "javascript:alert(1)", "https://x/a) [b](c", "https://x/<b>"]
+)
+def test_what_is_no_address_is_no_picture(url: str | None) -> None:
+    assert picture(url).value == "none"
+    assert picture(url, "a caption").value == "a caption"
+
+
+def test_a_picture_of_spotify_s_is_shown_small_over_its_caption() -> None:
+    shown = picture("https://i.scdn.co/image/ab67616d0000b273aa", "Low Water").value
+    assert shown == "![](https://i.scdn.co/image/ab67616d00001e02aa)\n\nLow Water"

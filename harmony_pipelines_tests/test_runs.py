@@ -5,8 +5,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from harmony_pipelines.clients import tables
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.runs import still_running
+from harmony_pipelines.runs import ARTIST_TAG, STARTED_BY_TAG, origin_tags, still_running
+from harmony_pipelines_tests.conftest import Home
 
 _OVER = [dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE]
 
@@ -62,3 +64,32 @@ def test_a_run_hears_at_once_that_it_is_over(
         error = ended_meanwhile(instance, status)
     assert (error.code, error.reason) == (ErrorCode.CONFLICT, Reason.RUN_OVER)
     assert status.value in error.message
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({}, {STARTED_BY_TAG: "command_line"}),
+        ({"dagster/schedule_name": "s"}, {STARTED_BY_TAG: "schedule"}),
+        ({"dagster/sensor_name": "s"}, {STARTED_BY_TAG: "sensor"}),
+        (
+            {"dagster/backfill": "b", "dagster/partition": "lumen-tide-1"},
+            {STARTED_BY_TAG: "backfill", ARTIST_TAG: "lumen-tide-1"},
+        ),
+    ],
+)
+def test_a_run_s_tags_say_what_started_it_and_whom_it_is_about(
+    tags: dict[str, str], told: dict[str, str]
+) -> None:
+    assert origin_tags(dg.DagsterRun(job_name="j", tags=tags)) == told
+
+
+def test_a_run_that_names_one_artist_is_found_by_it(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.watch(home.artist("Lumen Tide"), home.artist("Salt and Static"))
+    assert home.refresh(instance).success
+    key = home.rows(tables.watchlist)[0]["partition_key"]
+    named = home.refresh(instance, artists=[key])
+    wanted = dg.RunsFilter(tags={ARTIST_TAG: key})
+    assert [run.run_id for run in instance.get_runs(wanted)] == [named.run_id]

@@ -7,6 +7,7 @@ import dagster as dg
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import done, materialised
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
+from harmony_pipelines.told import OWNERS, columns, tags
 
 GROUP = "beets"
 KINDS = {"beets", "sqlite"}
@@ -19,6 +20,9 @@ KINDS = {"beets", "sqlite"}
             "beets_albums",
             group_name=GROUP,
             kinds=KINDS,
+            owners=OWNERS,
+            tags=tags(source="beets"),
+            metadata=columns("beets_albums"),
             skippable=True,
             description="The albums of the user's beets library. The library is never written.",
         ),
@@ -26,6 +30,9 @@ KINDS = {"beets", "sqlite"}
             "beets_tracks",
             group_name=GROUP,
             kinds=KINDS,
+            owners=OWNERS,
+            tags=tags(source="beets"),
+            metadata=columns("beets_tracks"),
             skippable=True,
             description="The tracks of the user's beets library, each with its file's size and "
             "time and, once it was looked into, its front cover.",

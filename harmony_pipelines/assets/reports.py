@@ -5,11 +5,20 @@ import dagster as dg
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import done
 from harmony_pipelines.resources import CatalogueResource
+from harmony_pipelines.told import FRESHNESS, OWNERS, columns, tags
 
 GROUP = "reports"
 
 
-@dg.asset(group_name=GROUP, kinds={"sqlite"}, deps=["spotify_albums"])
+@dg.asset(
+    group_name=GROUP,
+    kinds={"sqlite", "atom"},
+    owners=OWNERS,
+    tags=tags(writes="new_releases.atom"),
+    metadata=columns("new_releases"),
+    freshness_policy=FRESHNESS,
+    deps=["spotify_albums"],
+)
 def new_releases(
     context: dg.AssetExecutionContext, catalogue: CatalogueResource
 ) -> dg.MaterializeResult:
@@ -27,6 +36,9 @@ def new_releases(
 @dg.asset(
     group_name=GROUP,
     kinds={"sqlite"},
+    owners=OWNERS,
+    metadata=columns("album_matches"),
+    freshness_policy=FRESHNESS,
     deps=["spotify_albums", "spotify_tracks", "beets_albums", "beets_tracks"],
 )
 def album_matches(
@@ -39,7 +51,15 @@ def album_matches(
         return done("album_matches", reports.matches(context, catalogue))
 
 
-@dg.asset(group_name=GROUP, kinds={"sqlite"}, deps=[album_matches])
+@dg.asset(
+    group_name=GROUP,
+    kinds={"sqlite", "csv", "html"},
+    owners=OWNERS,
+    tags=tags(writes="missing_from_library.csv-html"),
+    metadata=columns("missing_from_library"),
+    freshness_policy=FRESHNESS,
+    deps=[album_matches],
+)
 def missing_from_library(
     context: dg.AssetExecutionContext, catalogue: CatalogueResource
 ) -> dg.MaterializeResult:

@@ -10,12 +10,19 @@ from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import done
 from harmony_pipelines.partitions import watched_artists
 from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
+from harmony_pipelines.told import FRESHNESS, OWNERS, columns, tags
 
 GROUP = "spotify"
 KINDS = {"spotify", "sqlite"}
 
 
-@dg.asset(group_name=GROUP, kinds={"yaml", "sqlite"})
+@dg.asset(
+    group_name=GROUP,
+    kinds={"yaml", "sqlite"},
+    owners=OWNERS,
+    tags=tags(source="watchlist.yaml", costs="requests"),
+    metadata=columns("watchlist"),
+)
 def watchlist(
     context: dg.AssetExecutionContext,
     catalogue: CatalogueResource,
@@ -44,6 +51,10 @@ def watchlist(
             deps=[watchlist],
             group_name=GROUP,
             kinds=KINDS,
+            owners=OWNERS,
+            tags=tags(source="spotify", costs="requests"),
+            metadata=columns(name),
+            freshness_policy=FRESHNESS,
             skippable=True,
             description=description,
         )

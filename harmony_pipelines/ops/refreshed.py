@@ -14,7 +14,7 @@ from harmony_pipelines.clients.discographies import Saved, mark_told, untold
 from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.domain.discography import is_tombstone
 from harmony_pipelines.domain.errors import HarmonyError
-from harmony_pipelines.metadata import materialised
+from harmony_pipelines.metadata import cell, materialised, picture
 from harmony_pipelines.runs import Context
 from harmony_pipelines.steps.refresh import Refreshed, Target
 from harmony_pipelines.steps.settle import problem
@@ -152,21 +152,27 @@ def _stored(store: Catalogue, artist_id: str, run_id: str) -> Row | None:
             state.c.status,
             state.c.next_due_at,
             state.c.bodies_pending,
+            tables.spotify_artists.c.image_url,
             sa.select(sa.func.count()).where(*of_track).scalar_subquery().label("tracks"),
             sa.select(sa.func.count()).where(*of_news).scalar_subquery().label("new"),
         )
         .join(state, state.c.artist_id == tables.watchlist.c.artist_id)
+        .outerjoin(
+            tables.spotify_artists,
+            tables.spotify_artists.c.artist_id == tables.watchlist.c.artist_id,
+        )
         .where(tables.watchlist.c.artist_id == artist_id)
     )
     if not found:
         return None
     listed = store.rows(
-        sa.select(albums.c.name, albums.c.release_date).where(
-            albums.c.artist_id == artist_id, albums.c.removed_at.is_(None)
-        )
+        sa.select(albums.c.name, albums.c.release_date, albums.c.image_url)
+        .where(albums.c.artist_id == artist_id, albums.c.removed_at.is_(None))
+        .order_by(sa.func.coalesce(albums.c.release_date, "").desc(), albums.c.album_id)
     )
     withdrawn = sum(map(is_tombstone, listed))
-    return found[0] | {"albums": len(listed) - withdrawn, "withdrawn": withdrawn}
+    counts = {"albums": len(listed) - withdrawn, "withdrawn": withdrawn}
+    return found[0] | counts | {"latest": next(iter(listed), None)}
 
 
 def _events(row: Row, took: dict[str, Any]) -> Iterator[dg.AssetMaterialization]:
@@ -177,7 +183,12 @@ def _events(row: Row, took: dict[str, Any]) -> Iterator[dg.AssetMaterialization]
         "spotify": dg.MetadataValue.url(f"https://open.spotify.com/artist/{row['artist_id']}"),
         **took,
     }
-    yield materialised("spotify_artists", {**common, "next due": row["next_due_at"] or ""}, key)
+    looks = {"picture": picture(row["image_url"]), "next due": row["next_due_at"] or ""}
+    yield materialised("spotify_artists", {**common, **looks}, key)
+    latest = row["latest"]
+    if latest:
+        named = f"{cell(latest['name'])} ({cell(latest['release_date'])})"
+        common["latest release"] = picture(latest["image_url"], named)
     counts = {name: row[name] for name in ("albums", "new", "withdrawn", "bodies_pending")}
     yield materialised("spotify_albums", {**common, **counts}, key)
     yield materialised("spotify_tracks", {**common, "tracks": row["tracks"]}, key)

@@ -22,7 +22,7 @@ from harmony_pipelines.last_word import say_last
 from harmony_pipelines.metadata import table
 from harmony_pipelines.ops.refreshed import Telling, log_untold, problems_of, sum_up
 from harmony_pipelines.resources import CatalogueResource, SpotifyResource
-from harmony_pipelines.runs import Context, run_deadline, still_running
+from harmony_pipelines.runs import ARTIST_TAG, Context, run_deadline, still_running
 from harmony_pipelines.settings import Settings, load_settings
 from harmony_pipelines.steps import pending, watch
 from harmony_pipelines.steps.backlog import BodyWork, IsrcWork
@@ -85,6 +85,8 @@ def refresh(
     if not order.artists:
         log_untold(context, store)
     rows, problems = order.rows(store)
+    if order.artists and len(rows) == 1:
+        context.instance.add_run_tags(context.run.run_id, {ARTIST_TAG: rows[0]["partition_key"]})
     quota = spotify.quota(settings, store, order.max_requests, is_named=bool(order.artists))
     outcome: Outcome = {
         "watched": store.count(tables.watchlist, tables.watchlist.c.paused == 0),
