@@ -183,15 +183,18 @@ def _events(row: Row, took: dict[str, Any]) -> Iterator[dg.AssetMaterialization]
         "spotify": dg.MetadataValue.url(f"https://open.spotify.com/artist/{row['artist_id']}"),
         **took,
     }
-    looks = {"picture": picture(row["image_url"]), "next due": row["next_due_at"] or ""}
+    looks = {"next due": row["next_due_at"] or "", "picture": picture(row["image_url"])}
     yield materialised("spotify_artists", {**common, **looks}, key)
-    latest = row["latest"]
-    if latest:
-        named = f"{cell(latest['name'])} ({cell(latest['release_date'])})"
-        common["latest release"] = picture(latest["image_url"], named)
     counts = {name: row[name] for name in ("albums", "new", "withdrawn", "bodies_pending")}
-    yield materialised("spotify_albums", {**common, **counts}, key)
+    yield materialised("spotify_albums", {**common, **counts, **_latest(row["latest"])}, key)
     yield materialised("spotify_tracks", {**common, "tracks": row["tracks"]}, key)
+
+
+def _latest(album: Row | None) -> dict[str, Any]:
+    if album is None:
+        return {}
+    named = f"{cell(album['name'])} ({cell(album['release_date'])})"
+    return {"latest release": picture(album["image_url"], named)}
 
 
 def _line(result: Refreshed) -> str:
