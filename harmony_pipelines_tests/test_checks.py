@@ -43,3 +43,13 @@ def test_a_line_that_names_nobody_for_certain_is_a_warning(
     check = evaluated(instance, "watchlist", "every_line_names_an_artist")
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "| 3 | Lumen Tyde | NOT\\_FOUND |" in str(check.metadata["review"].value)
+
+
+def test_one_check_of_whole_tables_runs_alone(home: Home, instance: dg.DagsterInstance) -> None:
+    home.watch(home.artist("Lumen Tide"))
+    assert home.refresh(instance).success
+    assert evaluated(instance, "spotify_tracks", "every_track_belongs_to_an_album").passed
+    track = {"artist_id": "nobody", "track_id": "t", "album_id": "s"}
+    with home.store() as store:
+        store.save(tables.spotify_tracks, [track])
+    assert not evaluated(instance, "spotify_tracks", "every_track_belongs_to_an_album").passed
