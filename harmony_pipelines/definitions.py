@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from harmony_pipelines import checks, schedules
+from harmony_pipelines import checks, schedules, sensors
 from harmony_pipelines.assets import artwork, beets, reports, spotify
 from harmony_pipelines.claims import Claims
 from harmony_pipelines.executor import deadline_executor
@@ -29,6 +29,11 @@ defs = dg.Definitions(
         schedules.refresh_catalogue_schedule,
         schedules.embed_artwork_schedule,
         schedules.apply_retention_schedule,
+    ],
+    sensors=[
+        sensors.watchlist_sensor,
+        sensors.beets_library_sensor,
+        sensors.failed_artists_sensor,
     ],
     resources={
         "spotify": SpotifyResource(),

@@ -17,6 +17,9 @@ from harmony_pipelines.settings import Settings
 JOB_TAG = "harmony/job"
 """The name of the job, by which the queue lets one at a time run."""
 
+RETRY_TAG = "harmony/retry"
+"""On a run that refreshes only the artists whose last refresh failed and is due again."""
+
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 WORKER_TAG = "harmony/worker"
 """The identity of the process in which a run is at work."""
@@ -31,6 +34,15 @@ _LAST_WORDS_SHARE, _LAST_WORDS_SECONDS = 0.1, 5.0
 """How much before its limit a run ends itself, so that nothing has to end it."""
 
 _RUNNING = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING)
+
+AT_WORK = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+"""The states of a run that has not ended."""
 
 Context = dg.OpExecutionContext | dg.AssetExecutionContext
 
@@ -127,6 +139,12 @@ def _status_of(
 
     weakref.finalize(status, connection.close)
     return status
+
+
+def under_way(instance: dg.DagsterInstance, job: str) -> str | None:
+    """Which run of the job has not ended, as the reason of a tick that waits; None: none."""
+    found = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=AT_WORK), limit=1)
+    return f"A run of {job} is under way: {found[0].dagster_run.run_id}." if found else None
 
 
 def configured(context: Context, *path: str) -> Any:

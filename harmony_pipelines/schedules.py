@@ -8,17 +8,10 @@ import dagster as dg
 from harmony_pipelines.claims import ARTWORK, REFRESH
 from harmony_pipelines.domain.errors import HarmonyError
 from harmony_pipelines.jobs import apply_retention, embed_artwork, refresh_catalogue
+from harmony_pipelines.runs import under_way
 from harmony_pipelines.settings import Settings, load_settings, schedule_setting
 
 WhyNot = Callable[[Settings, datetime], str | None]
-
-_AT_WORK = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def _schedule(
@@ -28,7 +21,7 @@ def _schedule(
 
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            reason = _already(context.instance, job.name) or why_not(
+            reason = under_way(context.instance, job.name) or why_not(
                 load_settings(), datetime.now(UTC)
             )
         except HarmonyError as error:
@@ -45,12 +38,6 @@ def _schedule(
         execution_fn=tick,
         description=description,
     )
-
-
-def _already(instance: dg.DagsterInstance, job: str) -> str | None:
-    wanted = dg.RunsFilter(job_name=job, statuses=_AT_WORK)
-    found = instance.get_run_records(wanted, limit=1)
-    return f"A run of {job} is under way: {found[0].dagster_run.run_id}." if found else None
 
 
 def _why_not_refresh(settings: Settings, now: datetime) -> str | None:

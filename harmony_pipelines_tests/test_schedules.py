@@ -100,7 +100,7 @@ def test_a_cooldown_and_a_spent_budget_are_waited_for(home: Home, instance):
     assert "Budget spent, 1 artists wait." in str(tick(instance))
     with home.store() as store:
         Quota(store.engine, QuotaLimits()).cool_down(time.time() + 3600, "quota_exceeded")
-    assert "Cooldown, 1 artists wait." in str(tick(instance))
+    assert "Cooldown until " in str(tick(instance))
 
 
 @pytest.mark.parametrize(

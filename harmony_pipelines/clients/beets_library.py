@@ -1,6 +1,7 @@
 """The user's beets library: read, never written, never migrated."""
 
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harmony_pipelines.clients.beets_config import BeetsConfig
-from harmony_pipelines.clients.beets_tables import read_tables
-from harmony_pipelines.clients.database_copy import copy_database
+from harmony_pipelines.clients.beets_tables import digest, read_tables
+from harmony_pipelines.clients.database_copy import FILES, copy_database
 from harmony_pipelines.clients.file_errors import file_error
-from harmony_pipelines.clients.folders import Found, look_at
+from harmony_pipelines.clients.folders import Found, fingerprints, look_at
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.library import LibraryPaths
@@ -71,6 +72,21 @@ class BeetsLibrary:
     def exists(self, deadline: Deadline) -> bool:
         """Whether there is a file where the beets database should be."""
         return self._found(deadline) is Found.FILE
+
+    def fingerprint(self, deadline: Deadline) -> str | None:
+        """What differs after any commit to the beets database; None where there is no file.
+
+        Only looked at, never locked: no other program has to wait for it.
+        """
+        database = os.fsencode(os.path.realpath(self.config.database))
+        files = [database + os.fsencode(suffix) for suffix in FILES]
+        found = fingerprints(files, deadline, self._limits.share_seconds)
+        return None if found[0] == "-" else hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+    def digest(self, deadline: Deadline) -> str:
+        """What differs once albums or tracks do, in anything of them that we look at."""
+        with self.private_copy(deadline) as copy:
+            return digest(copy, self.config.database, deadline)
 
     @contextmanager
     def private_copy(self, deadline: Deadline) -> Iterator[Path]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
-_FILES = ("", "-wal", "-journal")
+FILES = ("", "-wal", "-journal")
+"""What a database may consist of, as suffixes of its name."""
+
 _HEADER_BYTES = 100
 _PAUSE_SECONDS = 0.1
 _PIECE_BYTES = 8 << 20
@@ -27,7 +29,7 @@ def copy_database(database: Path, folder: Path, deadline: Deadline, seconds: flo
     source, copy = Path(os.path.realpath(database)), folder / "library.db"
     while True:
         before = _fingerprints(source)
-        for suffix in _FILES:
+        for suffix in FILES:
             _copy_file(_beside(source, suffix), _beside(copy, suffix), deadline)
         if before == _fingerprints(source):
             return copy
@@ -48,7 +50,7 @@ def _beside(database: Path, suffix: str) -> Path:
 
 
 def _fingerprints(database: Path) -> list[tuple[object, ...] | None]:
-    return [_fingerprint(_beside(database, suffix)) for suffix in _FILES]
+    return [_fingerprint(_beside(database, suffix)) for suffix in FILES]
 
 
 def _fingerprint(file: Path) -> tuple[object, ...] | None:

@@ -108,6 +108,63 @@ def without_baseline(catalogue: Catalogue) -> list[int]:
     return [len(json.loads(row["groups"] or "[]")) for row in rows]
 
 
+def due_retries(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
+    """The watched artists whose last refresh failed and is due again, longest due first."""
+    return catalogue.rows(
+        _active()
+        .where(*_FAILED, _is_retry_due(now))
+        .order_by(refresh_state.c.next_due_at, *_FILE_ORDER)
+        .limit(limit)
+    )
+
+
+@dataclass(frozen=True)
+class Retries:
+    """The artists whose last refresh failed in a way that may pass."""
+
+    waiting: int
+    due: int
+    next_at: str | None
+    """When the next one is due that is not yet."""
+    attempts: int
+    """Over all that are due: it grows with each try."""
+
+
+def count_retries(catalogue: Catalogue, now: datetime) -> Retries:
+    """How many artists wait for another try, and how many of them may be tried now."""
+    due = _is_retry_due(now)
+    [row] = catalogue.rows(
+        sa.select(
+            sa.func.count().label("waiting"),
+            sa.func.count(sa.case((due, 1))).label("due"),
+            sa.func.min(sa.case((~due, refresh_state.c.next_due_at))).label("next_at"),
+            sa.func.coalesce(sa.func.sum(sa.case((due, refresh_state.c.attempts))), 0).label(
+                "attempts"
+            ),
+        )
+        .select_from(watchlist)
+        .join(refresh_state, refresh_state.c.artist_id == watchlist.c.artist_id)
+        .where(watchlist.c.paused == 0, *_FAILED)
+    )
+    return Retries(**row)
+
+
+_FAILED = (
+    refresh_state.c.status.in_(["failed", "partial"]),
+    refresh_state.c.next_due_at.is_not(None),
+    sa.func.coalesce(refresh_state.c.code, "").not_in(
+        [ErrorCode.VALIDATION_ERROR, ErrorCode.NOT_FOUND]
+    ),
+)
+"""What another try may mend: not what the user must correct, nor what Spotify does not have."""
+
+
+def _is_retry_due(now: datetime) -> sa.ColumnElement[bool]:
+    """Its time has come, or is further away than any retry is put off: the clock was set back."""
+    due_at = refresh_state.c.next_due_at
+    return (due_at <= utc_text(now)) | (due_at > utc_text(now + cadence.LAST_RETRY))
+
+
 def least_recently_listed(catalogue: Catalogue, limit: int) -> list[Row]:
     """The watched artists, due or not, whose listings were read to their end longest ago."""
     listed_at = sa.func.coalesce(refresh_state.c.last_listed_at, "")

@@ -20,6 +20,8 @@ from datetime import date, datetime, time, timedelta
 
 LONGEST = timedelta(days=30)
 SHORTEST = timedelta(days=1)
+LAST_RETRY = timedelta(days=7)
+"""The longest that another try is put off."""
 
 BODY_LASTS = timedelta(days=180)
 YOUNG = timedelta(days=14)
@@ -27,7 +29,6 @@ YOUNG_BODY_LASTS = timedelta(days=4)
 """Labels correct what they have just released: tracks, covers and barcodes still change."""
 
 _FIRST_RETRY = timedelta(hours=1)
-_LAST_RETRY = timedelta(days=7)
 _USUAL_GAP_SHARE = 30
 _SILENCE_SHARE = 12
 _JITTER = 0.2
@@ -91,7 +92,7 @@ def days_until_done(requests: Mapping[str, int], budgets: Mapping[str, int]) -> 
 def _retry_gap(state: ArtistState) -> timedelta:
     # Past 2**8 hours the cap holds anyway; the exponent must not grow with the attempts.
     doublings = min(max(state.attempts - 1, 0), 8)
-    longest = min(_FIRST_RETRY * 2**doublings, _LAST_RETRY)
+    longest = min(_FIRST_RETRY * 2**doublings, LAST_RETRY)
     return longest * (1 - _JITTER * _share(state.artist_id))
 
 

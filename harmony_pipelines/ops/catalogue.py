@@ -9,6 +9,7 @@ from harmony_pipelines.claims import REFRESH, Claims
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.failures import reported
 from harmony_pipelines.resources import BeetsResource, CatalogueResource, SpotifyResource
+from harmony_pipelines.runs import RETRY_TAG
 
 MOST_ARTISTS = 250
 """The most artists that one run refreshes; the next run takes the next ones."""
@@ -94,7 +95,11 @@ def refresh_artists(  # noqa: PLR0913  Dagster hands resources over as arguments
         config.check()
         claims.claim(context, REFRESH)
         order = refreshing.Order(
-            config.artists, config.full_sweep, config.max_requests, MOST_ARTISTS
+            config.artists,
+            config.full_sweep,
+            config.max_requests,
+            MOST_ARTISTS,
+            retry=RETRY_TAG in context.run.tags,
         )
         refreshed = refreshing.refresh(context, order.after(watchlist_outcome), catalogue, spotify)
         outcome = refreshing.joined(watchlist_outcome, refreshed)

@@ -13,7 +13,12 @@ from harmony_pipelines.claims import claimed
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.backlog import Backlog
 from harmony_pipelines.clients.catalogue import Catalogue, Row
-from harmony_pipelines.clients.discographies import Attempt, due_artists, least_recently_listed
+from harmony_pipelines.clients.discographies import (
+    Attempt,
+    due_artists,
+    due_retries,
+    least_recently_listed,
+)
 from harmony_pipelines.clients.quota import COUNTED, PROBE, TOKEN, Quota
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -54,6 +59,8 @@ class Order:
     max_requests: int | None = None
     most_artists: int = 0
     """The most artists where none is named."""
+    retry: bool = False
+    """Only those whose last refresh failed and is due again."""
     stopped: dict[str, Any] | None = None
     """The fault that is everybody's and was met before."""
 
@@ -68,6 +75,8 @@ class Order:
         """The rows of `watchlist` to refresh, and what is wrong about the names given."""
         if self.artists:
             return watch.chosen(self.artists, store.table(tables.watchlist))
+        if self.retry:
+            return due_retries(store, datetime.now(UTC), self.most_artists), []
         if self.full_sweep:
             return least_recently_listed(store, self.most_artists), []
         return due_artists(store, datetime.now(UTC), self.most_artists), []
