@@ -34,6 +34,7 @@ defs = dg.Definitions(
         sensors.watchlist_sensor,
         sensors.beets_library_sensor,
         sensors.failed_artists_sensor,
+        sensors.run_failure_sensor,
     ],
     resources={
         "spotify": SpotifyResource(),

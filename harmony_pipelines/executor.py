@@ -6,17 +6,16 @@ daemon, reaches no run on the command line, and ends no worker that will not end
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from harmony_pipelines.clients.processes import MARK, identity
+from harmony_pipelines.clients.processes import MARK, identity, module_command
 from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.endings import job_of, tell_when_over
 from harmony_pipelines.launcher import LocalRunLauncher
 from harmony_pipelines.runs import (
     MAX_RUNTIME_TAG,
@@ -96,13 +95,16 @@ class DeadlineExecutor(dg.Executor):
         _say_what_the_home_lacks(plan_context)
         orders = Orders(
             run_id=run.run_id,
+            job=job_of(run),
             worker=tags[WORKER_TAG],
             limit_s=limit,
             left_s=seconds_left(instance, run.run_id, limit),
             instance=_reference(instance),
         )
+        until = time.monotonic() + orders.left_s
         with _watched(orders), _cancelled_if_interrupted(run.run_id, instance):
-            yield from self._inner.execute(plan_context, execution_plan)
+            events = self._inner.execute(plan_context, execution_plan)
+            yield from tell_when_over(run, instance, events, until, plan_context.log)
 
 
 def _with_config(init_context: dg.InitExecutorContext, config: Any) -> dg.InitExecutorContext:
@@ -166,11 +168,10 @@ def _watched(orders: Orders) -> Iterator[None]:
 
 
 def _begin(orders: Orders) -> subprocess.Popen[bytes]:
-    package = Path(__file__).parent
-    paths = [str(package.parent), os.environ.get("PYTHONPATH", "")]
+    command, environment = module_command("harmony_pipelines.watchdog")
     dog = subprocess.Popen(
-        [sys.executable, "-m", f"{package.name}.watchdog"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        command,
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C at the terminal is not for it

@@ -7,6 +7,7 @@ import dagster as dg
 
 from harmony_pipelines.claims import ARTWORK, REFRESH
 from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.endings import tick_was_fine
 from harmony_pipelines.jobs import apply_retention, embed_artwork, refresh_catalogue
 from harmony_pipelines.runs import under_way
 from harmony_pipelines.settings import Settings, load_settings, schedule_setting
@@ -21,12 +22,12 @@ def _schedule(
 
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
-            reason = under_way(context.instance, job.name) or why_not(
-                load_settings(), datetime.now(UTC)
-            )
+            settings = load_settings()
+            reason = under_way(context.instance, job.name) or why_not(settings, datetime.now(UTC))
         except HarmonyError as error:
-            reason = f"{error.code}: {error.message}"
+            return dg.SkipReason(f"{error.code}: {error.message}")
         if reason:
+            tick_was_fine(settings)
             return dg.SkipReason(reason)
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 

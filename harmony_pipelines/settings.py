@@ -510,14 +510,6 @@ SETTINGS: Mapping[str, Setting] = {
 """What the user may set, by its field of `Settings`."""
 
 
-_TO_COME = (
-    "heartbeat_url",
-    "notify_on",
-    "notify_urls",
-)
-"""Settings whose part of the product is still to be built."""
-
-
 class Fault(NamedTuple):
     """A setting that cannot be used, its value as it may be shown, and what it must be."""
 
@@ -553,8 +545,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise _refusal(faults)
     read["timezone"] = read["timezone"] or _system_time_zone()
-    warnings = (*_unknown_names(given), *_without_effect(given))
-    return Settings(**_hung_on_home(read), warnings=warnings)
+    return Settings(**_hung_on_home(read), warnings=_unknown_names(given))
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
@@ -644,21 +635,14 @@ def _system_time_zone() -> str:
 
 
 def _unknown_names(given: Mapping[str, str]) -> tuple[str, ...]:
+    from harmony_pipelines.clients.processes import MARK  # what our own runs have around them
+
     known = [setting.name for setting in SETTINGS.values()]
     ours = (*known, MARK)
     return tuple(
         f"{name} is not a setting and does nothing{_nearest(name, known)}."
         for name in sorted(given)
         if name.startswith("HARMONY_") and name not in ours
-    )
-
-
-def _without_effect(given: Mapping[str, str]) -> tuple[str, ...]:
-    to_come = (SETTINGS[field] for field in _TO_COME)
-    return tuple(
-        f"{setting.name} has no effect yet (CHANGELOG.md says what is still to come)."
-        for setting in to_come
-        if given.get(setting.name, setting.default) != setting.default
     )
 
 

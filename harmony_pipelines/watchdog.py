@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     import dagster as dg
     import psutil
 
+    from harmony_pipelines.settings import Settings
+
+TOLD_TAG = "harmony/told"
+"""On a failed run of which the user was told already."""
+
 DONE = b"done\n"
 """What the worker says when the run's steps are over."""
 
@@ -39,6 +44,7 @@ class Orders:
     """What is watched: the run, its worker's identity, its limit, and the seconds left of it."""
 
     run_id: str
+    job: str
     worker: str
     limit_s: float
     left_s: float
@@ -126,25 +132,39 @@ class Watchdog:
         self._say_stuck(processes.kill([*family, *self._family()]))
         told.join(_REPORT_SECONDS)
         self._fail(message)  # a step that swallows everything may have said success meanwhile
+        self._tell(message)
 
     def _worker_died(self) -> None:
         processes.kill(self._family())
         self._open()
         run = self._run()
-        if run is None or run.is_finished or self._instance is None:
+        if run is not None and run.is_finished:
             return
         pid = self._orders.worker.split(":")[-2]
-        if run.status.value == "CANCELING" and time.monotonic() >= self._until:
-            self._instance.report_run_failed(run, past_limit(self._orders.limit_s, self._where()))
-            return
-        if run.status.value == "CANCELING":
-            self._instance.report_run_canceled(run, f"The run's process (pid {pid}) was ended.")
-            return
-        self._instance.report_run_failed(
-            run,
+        message = (
             f"DEPENDENCY_ERROR: the run's process (pid {pid}) died{self._where()}. What it had "
-            "committed is kept; the next run does the rest.",
+            "committed is kept; the next run does the rest."
         )
+        if run is not None and self._instance is not None:
+            if run.status.value == "CANCELING" and time.monotonic() < self._until:
+                self._instance.report_run_canceled(run, f"The run's process (pid {pid}) was ended.")
+                return
+            if run.status.value == "CANCELING":
+                message = past_limit(self._orders.limit_s, self._where())
+            self._instance.report_run_failed(run, message)
+        self._tell(message)
+
+    def _tell(self, message: str) -> None:
+        """Tell of a run that cannot do so any more, also where Dagster keeps nothing of it."""
+        from harmony_pipelines.domain.errors import HarmonyError
+        from harmony_pipelines.settings import load_settings
+
+        with suppress(HarmonyError):
+            settings = load_settings()
+            if settings.notify_urls:
+                tell_of_death(settings, self._orders.run_id, self._orders.job, message)
+                if self._instance is not None:
+                    self._instance.add_run_tags(self._orders.run_id, {TOLD_TAG: "yes"})
 
     def _family(self) -> "list[psutil.Process]":
         return processes.family(self._worker, self._orders.run_id)
@@ -183,6 +203,18 @@ class Watchdog:
             print(message, file=sys.stderr, flush=True)
             if run is not None and self._instance is not None:
                 self._instance.report_engine_event(message, run)
+
+
+def tell_of_death(settings: "Settings", run_id: str, job: str, message: str) -> None:
+    """Note what to tell of the run, and send it."""
+    from datetime import UTC, datetime
+
+    from harmony_pipelines.steps import notify, send
+
+    settings.prepare_home()
+    end = notify.RunEnd(run_id, job, (notify.failure_told(message),))
+    if notify.run_ended(settings, end, datetime.now(UTC)):
+        send.send()
 
 
 def _kept(found: list[str], find: Callable[[], list[str]]) -> Callable[[], None]:

@@ -139,6 +139,7 @@ def test_a_resource_shows_nothing_of_the_settings(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 def test_loading_imports_nothing_heavy() -> None:
     heavy = [
+        "apprise",
         "beets",
         "feedgenerator",
         "httpx",

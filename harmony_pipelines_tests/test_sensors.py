@@ -19,11 +19,22 @@ from harmony_pipelines.definitions import defs
 from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.partitions import in_flight, register, watched_artists
 from harmony_pipelines.runs import RETRY_TAG
+from harmony_pipelines.steps import send
 from harmony_pipelines_tests.conftest import Home
+from harmony_pipelines_tests.lifecycle.dev_process import wait_until
+from harmony_pipelines_tests.webhook import Webhook, webhook
 
 SENSORS = {sensor.name: sensor for sensor in defs.sensors or ()}
 WATCHLIST, LIBRARY, RETRIES = "watchlist_sensor", "beets_library_sensor", "failed_artists_sensor"
+FAILED_RUNS = "run_failure_sensor"
 REFRESH_JOB = "refresh_catalogue"
+
+
+@pytest.fixture(autouse=True)
+def what_a_tick_began_ends() -> Iterator[None]:
+    yield
+    for process in send.BEGUN:
+        process.wait(30)
 
 
 @pytest.fixture
@@ -471,3 +482,104 @@ def test_what_a_tick_notes_survives_as_text(home: Home, instance):
     ticks = Ticks(instance, WATCHLIST)
     ticks.tick()
     assert json.loads(ticks.cursor or "").keys() == {"done", "read", "fault"}
+
+
+# Failed runs
+
+
+def failed_run(instance: dg.DagsterInstance, why: str, **tags: str) -> dg.DagsterRun:
+    job = defs.resolve_job_def(REFRESH_JOB)
+    run = instance.create_run_for_job(job, tags={"harmony/job": REFRESH_JOB, **tags})
+    instance.report_run_failed(run, why)
+    return run
+
+
+@pytest.fixture
+def hook(home: Home) -> Iterator[Webhook]:
+    with webhook() as hook:
+        home.set(HARMONY_NOTIFY_URLS=hook.url())
+        yield hook
+
+
+def test_the_sensor_of_failed_runs_is_on_unless_switched_off() -> None:
+    assert SENSORS[FAILED_RUNS].default_status is dg.DefaultSensorStatus.RUNNING
+    assert SENSORS[FAILED_RUNS].description
+
+
+def test_a_run_that_could_not_tell_of_its_failure_is_told_of_once(home: Home, instance, hook):
+    ticks = Ticks(instance, FAILED_RUNS)
+    assert ticks.tick() == "No more run failed. No messages wait to be sent."
+    run = failed_run(instance, "DEPENDENCY_ERROR: the run's process (pid 1) died.")
+    said = str(ticks.tick())
+    assert f"Failed: {REFRESH_JOB} ({run.run_id[:8]}): DEPENDENCY_ERROR: the run's" in said
+    wait_until(lambda: hook.messages, 30)
+    assert hook.events() == [("failure", "DEPENDENCY_ERROR")]
+    assert hook.messages[0]["run_id"] == run.run_id
+    failed_run(instance, "DEPENDENCY_ERROR: the run's process (pid 2) died.")
+    assert "Failed: " in str(ticks.tick())
+    assert "No more run failed" in str(ticks.tick())
+    assert home.rows(tables.problems)[0]["subject"] == REFRESH_JOB
+    wait_until(lambda: not home.rows(tables.outbox), 30)
+    assert len(hook.messages) == 1
+
+
+def test_a_run_that_told_of_it_itself_is_only_listed(home: Home, instance, hook):
+    failed_run(instance, "DEADLINE_EXCEEDED: too long.", **{"harmony/told": "yes"})
+    assert "DEADLINE_EXCEEDED" in str(Ticks(instance, FAILED_RUNS).tick())
+    assert home.rows(tables.problems) == []
+
+
+def test_a_failure_before_a_success_is_not_told_of(home: Home, instance, hook):
+    job = defs.resolve_job_def(REFRESH_JOB)
+    failed_run(instance, "DEPENDENCY_ERROR: it died.")
+    time.sleep(0.01)
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
+    Ticks(instance, FAILED_RUNS).tick()
+    assert home.rows(tables.problems) == []
+
+
+def test_runs_of_other_projects_are_none_of_ours(home: Home, instance):
+    @dg.job
+    def somebody_else_s() -> None: ...
+
+    run = instance.create_run_for_job(somebody_else_s)
+    instance.report_run_failed(run, "It died.")
+    assert str(Ticks(instance, FAILED_RUNS).tick()).startswith("No more run failed.")
+
+
+def test_without_anybody_to_tell_the_failed_runs_are_listed(home: Home, instance):
+    failed_run(instance, "DEPENDENCY_ERROR: it died.")
+    said = str(Ticks(instance, FAILED_RUNS).tick())
+    assert "it died" in said
+    assert said.endswith("Nobody is told: HARMONY_NOTIFY_URLS is not set.")
+
+
+def test_a_cursor_from_a_clock_that_ran_ahead_sees_later_failures(home: Home, instance):
+    ticks = Ticks(instance, FAILED_RUNS)
+    ticks.cursor = json.dumps({"after": time.time() + 400 * 86_400, "seen": []})
+    failed_run(instance, "DEPENDENCY_ERROR: it died.")
+    assert "it died" in str(ticks.tick())
+
+
+def test_an_unreadable_watchlist_is_told_of_and_so_is_its_mending(home: Home, instance, hook):
+    ticks = Ticks(instance, WATCHLIST)
+    home.watch(text="artists: [\n")
+    for _ in range(2):
+        ticks.tick()
+    [problem] = home.rows(tables.problems)
+    assert (problem["code"], problem["subject"]) == ("VALIDATION_ERROR", "watchlist.yaml")
+    home.watch(home.artist("Lumen Tide"))
+    ticks.tick()
+    assert home.rows(tables.problems) == []
+    wait_until(lambda: len(hook.messages) == 2 or home.rows(tables.outbox) == [], 30)
+
+
+def test_a_skip_that_is_as_it_should_be_beats_the_heart(home: Home, instance):
+    with webhook() as hook:
+        home.set(HARMONY_HEARTBEAT_URL=hook.heartbeat_url)
+        home.watch(text="artists: [\n")
+        Ticks(instance, WATCHLIST).tick()
+        assert home.rows(tables.outbox) == []
+        Ticks(instance, RETRIES).tick()
+        wait_until(lambda: hook.beats, 30)
+        assert hook.beats == 1

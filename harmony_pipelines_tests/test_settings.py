@@ -121,14 +121,6 @@ def test_no_secret_is_shown_by_the_settings():
     assert SECRET not in f"{settings} {settings!r} {credentials} {credentials!r}"
 
 
-def test_a_setting_whose_part_is_still_to_come_is_a_warning():
-    settings = load_settings({"HARMONY_NOTIFY_URLS": "json://localhost"})
-
-    assert settings.warnings == (
-        "HARMONY_NOTIFY_URLS has no effect yet (CHANGELOG.md says what is still to come).",
-    )
-
-
 def test_an_unknown_name_is_a_warning_with_the_nearest_one():
     (warning,) = load_settings({"HARMONY_UI_PROT": SECRET, "OTHER": "x"}).warnings
     assert "HARMONY_UI_PROT" in warning

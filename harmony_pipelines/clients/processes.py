@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def identity(pid: int | None = None) -> str:
     """`host:pid:created`, which names a process for good."""
     process = psutil.Process(pid)
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def module_command(name: str) -> tuple[list[str], dict[str, str]]:
+    """How a module of this program is started by this Python: the command and its environment."""
+    here = str(Path(__file__).parents[2])
+    paths = [here, os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return [sys.executable, "-m", name], environment
 
 
 def is_of_this_machine(name: str) -> bool:

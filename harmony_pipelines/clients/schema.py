@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-REVISION = "0005"
+REVISION = "0006"
 """The version of `tables`: the last of `migrations/versions`."""
 
 _FIRST = "0001"

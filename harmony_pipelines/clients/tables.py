@@ -139,7 +139,9 @@ new_releases = sa.Table(
     _text("run_id"),
     _text("hidden_reason"),
     _number("recent", null=False),
+    _text("told_at"),
 )
+"""`told_at` is when a notification was made of it, or when it was too old for one."""
 
 refresh_state = sa.Table(
     "refresh_state",
@@ -341,3 +343,41 @@ spotify_state = sa.Table(
     _text("value", null=False),
 )
 """What all processes know of Spotify: pace, cooldown, learned budgets, what the app may do."""
+
+problems = sa.Table(
+    "problems",
+    metadata,
+    _text("code", key=True),
+    _text("subject", key=True),
+    _text("scope", null=False),
+    _text("reason"),
+    _text("message"),
+    _text("run_id"),
+    _text("began_at", null=False),
+    _text("told_at", null=False),
+    _text("until"),
+)
+"""The problems that have not ended, so that the user is told of each once and not at every run.
+
+`scope` is who looks whether it has: a job, `artists` of which each refresh says, or `review`.
+`until` is the end of a cooldown. Only kept where HARMONY_NOTIFY_URLS names a service.
+"""
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _text("service", null=False),
+    _text("event", null=False),
+    _text("code"),
+    _text("run_id"),
+    _text("title", null=False),
+    _text("body", null=False),
+    _text("counts", null=False),
+    _text("items", null=False),
+    _text("created_at", null=False),
+    _number("attempts", null=False),
+    _text("next_attempt_at"),
+    sa.Index("outbox_by_next_attempt", "next_attempt_at"),
+)
+"""Messages that wait for their service, whose name is made of its address without telling it."""

@@ -26,8 +26,8 @@ class Look(NamedTuple):
     why_not: str | None
     cursor: str
     run_key: str | None = None
-    is_fault: bool = False
-    """Whether it waits for the user to mend something."""
+    fault: dict[str, str] | None = None
+    """What the user must mend first: code, reason and message."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _WatchlistSeen:
 
     done: str | None = None
     read: str | None = None
-    fault: str | None = None
+    fault: dict[str, str] | None = None
 
 
 def look_at_watchlist(
@@ -59,7 +59,8 @@ def look_at_watchlist(
         if _fingerprint(path) != now:
             return Look(f"{path} is being written just now.", _text(replace(seen, read=None)))
     if seen.fault:
-        return Look(seen.fault, _text(seen), is_fault=True)
+        why = f"{seen.fault['code']}: {seen.fault['message']} Everybody stays."
+        return Look(why, _text(seen), fault=seen.fault)
     if wait:
         return Look(f"{wait} The edit of the watchlist is taken up afterwards.", _text(seen))
     return Look(None, _text(replace(seen, done=now)), run_key=f"watchlist {now}")
@@ -71,7 +72,7 @@ def _read_anew(path: Path, now: str, seen: _WatchlistSeen) -> _WatchlistSeen:
         read_watchlist(path)
     except HarmonyError as error:
         lasts = error.code is ErrorCode.VALIDATION_ERROR
-        fault = f"{error.code}: {error.message} Everybody stays."
+        fault = {"code": error.code, "reason": error.reason, "message": error.message}
         return replace(seen, read=now if lasts else None, fault=fault)
     return replace(seen, read=now, fault=None)
 
