@@ -19,6 +19,7 @@ from dotenv import load_dotenv
 from harmony_pipelines.demo.__main__ import demo_server
 from harmony_pipelines.demo.home import DAGSTER_YAML, FOLDER, DemoHome
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.first_use import make_tables
 from harmony_pipelines.settings import Settings, load_settings
 from harmony_pipelines.web.listening import is_for_others, listen
 
@@ -121,8 +122,7 @@ def _held(home: Path) -> Iterator[IO[str]]:
 def _prepare_dagster_home(home: Path) -> list[str]:
     """Give Dagster a home with our limits in it; say what is weak or stopped there.
 
-    What the user wrote there stays. Its tables are made here, by one process: several that meet
-    an empty home fail each other.
+    What the user wrote there stays.
     """
     import dagster as dg
     import yaml
@@ -133,9 +133,8 @@ def _prepare_dagster_home(home: Path) -> list[str]:
     try:
         if not file.exists():
             shutil.copyfile(DAGSTER_YAML, file)
+        make_tables(home)
         with dg.DagsterInstance.from_config(str(home)) as instance:
-            instance.get_run_records(limit=1)
-            instance.get_dynamic_partitions("artists")
             return [*_weak_limits(instance, file), *_stopped(instance, defs)]
     except (OSError, dg.DagsterError, yaml.YAMLError) as error:
         raise HarmonyError(
@@ -148,16 +147,12 @@ def _prepare_dagster_home(home: Path) -> list[str]:
 
 def _weak_limits(instance: "dg.DagsterInstance", file: Path) -> list[str]:
     """What a `dagster.yaml` that is not ours leaves out of the limits of a run."""
-    import dagster as dg
+    from harmony_pipelines.launcher import missing_fences
 
-    weak: list[str] = []
-    if not instance.run_monitoring_enabled:
-        weak.append("run_monitoring")
-    if type(instance.run_launcher) is dg.DefaultRunLauncher:
-        weak.append("run_launcher")
     return [
-        f"{file} has no {name} that ends a run which hangs: take it over from {DAGSTER_YAML}."
-        for name in weak
+        f"{file} lacks {name}, which keeps runs within their limits: take it over from "
+        f"{DAGSTER_YAML}."
+        for name in missing_fences(instance)
     ]
 
 

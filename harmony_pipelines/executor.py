@@ -16,7 +16,7 @@ import dagster as dg
 from harmony_pipelines.clients.processes import MARK, identity, module_command
 from harmony_pipelines.domain.errors import HarmonyError
 from harmony_pipelines.endings import job_of, tell_when_over
-from harmony_pipelines.launcher import LocalRunLauncher
+from harmony_pipelines.launcher import missing_fences
 from harmony_pipelines.runs import (
     MAX_RUNTIME_TAG,
     WORKER_TAG,
@@ -128,15 +128,9 @@ def _reference(instance: dg.DagsterInstance) -> str | None:
 
 def _say_what_the_home_lacks(plan_context: "PlanOrchestrationContext") -> None:
     instance = plan_context.instance
-    if instance.is_ephemeral:
-        return
-    wanted = {
-        "run_monitoring": instance.run_monitoring_enabled,
-        "our run_launcher": isinstance(instance.run_launcher, LocalRunLauncher),
-    }
-    lacks = " and ".join(name for name, is_there in wanted.items() if not is_there)
+    lacks = [] if instance.is_ephemeral else missing_fences(instance)
     if lacks:
-        plan_context.log.warning(_NO_FENCE.format(lacks=lacks))
+        plan_context.log.warning(_NO_FENCE.format(lacks=", ".join(lacks)))
 
 
 @contextmanager

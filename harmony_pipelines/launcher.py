@@ -7,7 +7,7 @@ run after it, and reaches no run that was started on the command line.
 import sys
 from typing import TYPE_CHECKING
 
-from dagster import DagsterRun, DagsterRunStatus, DefaultRunLauncher
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher
 
 from harmony_pipelines.runs import WORKER_TAG, effective_limit, seconds_left
 from harmony_pipelines.watchdog import in_steps, past_limit, steps_at_work
@@ -19,6 +19,19 @@ GRACE_SECONDS = 3.0
 """How long a run is given to end by itself once it is cancelled."""
 
 _NO_LIMIT = sys.maxsize
+
+
+def missing_fences(instance: DagsterInstance) -> list[str]:
+    """What a `dagster.yaml` that is not ours lacks of the fences around a run, by its names."""
+    watched = instance.run_monitoring_enabled
+    there = {
+        "our run_launcher": isinstance(instance.run_launcher, LocalRunLauncher),
+        "run_monitoring": watched,
+        "run_monitoring: max_runtime_seconds": not watched
+        or instance.run_monitoring_max_runtime_seconds > 0,
+        "run_retries: {enabled: false}": not instance.run_retries_enabled,
+    }
+    return [name for name, is_there in there.items() if not is_there]
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -69,6 +82,7 @@ class LocalRunLauncher(DefaultRunLauncher):
         name = run.tags.get(WORKER_TAG, "")
         if not processes.is_of_this_machine(name) or processes.find(name):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        processes.kill(processes.family(None, run.run_id))  # its watchdog may be dead as well
         pid = name.split(":")[-2]
         return CheckRunHealthResult(
             WorkerStatus.FAILED, f"its process, pid {pid}, died; the next run does the rest"

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 from harmony_pipelines.clients.addresses import DEFAULT_HOSTS
 from harmony_pipelines.clients.home import prepare_home
-from harmony_pipelines.clients.processes import MARK
 from harmony_pipelines.domain import setting_values as values
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.setting_values import Kind
@@ -635,14 +634,11 @@ def _system_time_zone() -> str:
 
 
 def _unknown_names(given: Mapping[str, str]) -> tuple[str, ...]:
-    from harmony_pipelines.clients.processes import MARK  # what our own runs have around them
-
     known = [setting.name for setting in SETTINGS.values()]
-    ours = (*known, MARK)
     return tuple(
         f"{name} is not a setting and does nothing{_nearest(name, known)}."
         for name in sorted(given)
-        if name.startswith("HARMONY_") and name not in ours
+        if name.startswith("HARMONY_") and name not in known
     )
 
 

@@ -54,9 +54,18 @@ def test_what_is_stopped_is_said() -> None:
 def test_a_dagster_yaml_without_run_monitoring_stays_and_is_said(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     said = "".join(dev._prepare_dagster_home(tmp_path))
-    assert "no run_monitoring" in said
-    assert "no run_launcher" in said
+    assert "lacks run_monitoring" in said
+    assert "lacks our run_launcher" in said
     assert (tmp_path / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_a_dagster_yaml_that_limits_no_ad_hoc_run_and_retries_runs_is_said(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text(
+        "run_monitoring: {enabled: true}\nrun_retries: {enabled: true}\n"
+    )
+    said = "".join(dev._prepare_dagster_home(tmp_path))
+    assert "lacks run_monitoring: max_runtime_seconds" in said
+    assert "lacks run_retries: {enabled: false}" in said
 
 
 @pytest.mark.parametrize("text", ["nonsense: 1\n", "a: [\n"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-MARK = "HARMONY_RUN"
+MARK = "_HARMONY_RUN"
 """The environment variable that every process which a run starts inherits: the run's id."""
 
 _GONE_SECONDS = 2.0

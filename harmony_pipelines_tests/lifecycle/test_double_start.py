@@ -48,8 +48,8 @@ def test_of_two_commands_at_once_one_does_it_and_the_other_ends_as_a_conflict(us
 
 
 def test_several_commands_may_be_the_first_in_a_new_home(user):
-    user.records()  # Dagster's own tables; it makes them before it reads any code of ours
     assert not user.home.database.exists()
+    assert [path.name for path in user.home.dagster_home.iterdir()] == ["dagster.yaml"]
 
     outcomes = ended([user.job("refresh_catalogue") for _ in range(4)])
 
