@@ -31,8 +31,11 @@ class User:
         self.server.stop()
 
     def begin(self, *arguments):
+        return self._begin("-m", "dagster", *arguments)
+
+    def _begin(self, *arguments):
         return subprocess.Popen(
-            [sys.executable, "-m", "dagster", *arguments],
+            [sys.executable, *arguments],
             cwd=self.home.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -50,6 +53,18 @@ class User:
     def job(self, name):
         """Begin a job, as `dagster job execute` does."""
         return self.begin("job", "execute", *DEFINITIONS, "-j", name)
+
+    def begin_daemon(self):
+        """Begin Dagster's daemon, as `dagster-daemon run` does."""
+        workspace = self.home.folder / "workspace.yaml"
+        workspace.write_text("load_from: [{python_module: harmony_pipelines.definitions}]\n")
+        command = ["-m", "dagster._daemon", "run", "-w", str(workspace)]
+        return self._begin(*command)
+
+    def heartbeats(self):
+        """The daemons that have begun to work, and when they last said so."""
+        with self.instance() as instance:
+            return instance.get_daemon_heartbeats()
 
     def instance(self):
         return dg.DagsterInstance.from_config(str(self.home.dagster_home))
