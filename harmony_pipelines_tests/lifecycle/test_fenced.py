@@ -92,3 +92,28 @@ def test_an_embed_that_wakes_after_it_was_given_up_changes_no_file(user):
     assert process.returncode != 0
     assert music(user) == before
     assert user.rows("select count(*) from artwork_results where status = 'embedded'") == [(0,)]
+
+
+def test_an_embed_that_sleeps_is_ended_by_its_successor_and_changes_no_file(user):
+    user.job("refresh_catalogue").communicate(timeout=120)
+    before = music(user)
+    with an_album_in_use(user) as is_waiting:
+        runs = len(user.records())
+        process = user.job("embed_artwork")
+        wait_until(lambda: len(user.records()) > runs and is_waiting(), 90)
+        put_to_sleep(process)
+        given_up = give_up(user)
+    assert music(user) == before
+
+    code, last, printed = user.dagster(
+        "job", "execute", "-m", "harmony_pipelines.definitions", "-j", "embed_artwork"
+    )
+    after = music(user)
+    wake(process)
+
+    assert code == 0, printed
+    assert last.startswith("Covers embedded in 11 files")
+    assert process.returncode == -signal.SIGKILL
+    assert music(user) == after
+    embedded = user.rows("select distinct run_id from artwork_results where status = 'embedded'")
+    assert given_up not in [run_id for (run_id,) in embedded]
