@@ -58,11 +58,7 @@ def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRo
 def read_credits(copy: Path, named: Path, deadline: Deadline) -> list[tuple[Raw, ...]]:
     """Whom albums and items name as their artist, each with a Spotify and a MusicBrainz id."""
     with _opened(copy, named, deadline) as connection:
-        return [
-            tuple(row.values())
-            for source in _CREDITS
-            for row in _rows(connection, *source)
-        ]
+        return [tuple(row.values()) for source in _CREDITS for row in _rows(connection, *source)]
 
 
 @contextmanager
