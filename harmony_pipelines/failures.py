@@ -1,12 +1,15 @@
 """The one place where an error of ours becomes a `dagster.Failure`, code and message kept."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from harmony_pipelines.clients.file_errors import file_error, is_of_the_machine
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.last_word import one_line, say_last
 
@@ -15,7 +18,8 @@ from harmony_pipelines.last_word import one_line, say_last
 def reported() -> Iterator[None]:
     """Turn whatever goes wrong inside into a `dagster.Failure` with `code` and `message`.
 
-    What is ours to foresee carries no traceback; what is not is an INTERNAL_ERROR and keeps it.
+    What is ours to foresee carries no traceback, and neither does a fault of the machine (a full
+    disk, no descriptor left), wherever it is met; all else is an INTERNAL_ERROR and keeps it.
     """
     try:
         with _as_failures():
@@ -33,13 +37,23 @@ def _as_failures() -> Iterator[None]:
         raise
     except HarmonyError as error:
         raise failure(error.as_dict()) from None
+    except OSError as error:
+        if not is_of_the_machine(error):
+            raise _bug(error) from error
+        raise failure(file_error(_place(error), error).as_dict()) from None
     except Exception as error:
-        bug = HarmonyError(
-            ErrorCode.INTERNAL_ERROR,
-            Reason.BUG,
-            f"{type(error).__name__} where none was foreseen; please report it with the traceback.",
-        )
-        raise failure(bug.as_dict()) from error
+        raise _bug(error) from error
+
+
+def _bug(error: Exception) -> dg.Failure:
+    what = f"{type(error).__name__} where none was foreseen"
+    message = f"{what}; please report it with the traceback."
+    return failure(HarmonyError(ErrorCode.INTERNAL_ERROR, Reason.BUG, message).as_dict())
+
+
+def _place(error: OSError) -> Path:
+    """Where a fault of the machine was met, as far as the system says."""
+    return Path(os.fsdecode(error.filename)) if error.filename else Path("A file")
 
 
 def _plain(details: object) -> Any:

@@ -33,6 +33,11 @@ _WORTH_A_RETRY = frozenset({Reason.CONNECTION_FAILED, Reason.SERVER_ERROR})
 _PAUSES_BEFORE_RETRIES = (0.5, 2.0)
 
 _BAD_ANSWER = (ErrorCode.DEPENDENCY_ERROR, Reason.BAD_ANSWER)
+_NEVER_CONNECTED = (
+    httpcore.ConnectionNotAvailable,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 _CONNECTION_FAILED = (ErrorCode.DEPENDENCY_ERROR, Reason.CONNECTION_FAILED)
 _URL_NOT_ALLOWED = (ErrorCode.BLOCKED_HOST, Reason.URL_NOT_ALLOWED)
 
@@ -245,7 +250,7 @@ def _speaking_of(hop: _Hop, allowance: Allowance) -> Iterator[None]:
         raise HarmonyError(error.code, error.reason, told, **details) from error
     except httpcore.TimeoutException as error:
         raise _timed_out(hop, allowance, error) from error
-    except httpcore.NetworkError as error:
+    except (httpcore.NetworkError, *_NEVER_CONNECTED) as error:
         raise hop.error(_CONNECTION_FAILED, f"could not be fetched: {error}") from error
     except httpcore.ProtocolError as error:
         raise hop.error(_BAD_ANSWER, f"answers in broken HTTP: {error}") from error

@@ -15,11 +15,13 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
+    DisconnectionError,
     NoSuchModuleError,
     OperationalError,
-    SQLAlchemyError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from harmony_pipelines.clients.file_errors import may_open_no_more
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 BUSY_SECONDS = 30.0
@@ -182,16 +184,26 @@ def back_up(engine: Engine, name: str) -> Path | None:
 
 @contextmanager
 def database_errors(engine: Engine) -> Iterator[None]:
-    """Turn what SQLAlchemy raises into the error vocabulary."""
+    """Turn what a database does into the error vocabulary.
+
+    What else SQLAlchemy raises is a fault of ours, which is told with its traceback.
+    """
     try:
         yield
     except DBAPIError as error:
         raise _harmony_error(str(error.orig), engine.url) from error
-    except SQLAlchemyError as error:
+    except (DisconnectionError, PoolTimeoutError) as error:
         raise _harmony_error(type(error).__name__, engine.url) from error
 
 
+_NO_DESCRIPTORS = "too many open files"
 _FAULTS = (
+    (
+        _NO_DESCRIPTORS,
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.OPEN_FILES,
+        "this process may open no more files; raise the limit (`ulimit -n`)",
+    ),
     ("locked", ErrorCode.CONFLICT, Reason.LOCKED, "another program keeps it locked; close it"),
     ("full", ErrorCode.DEPENDENCY_ERROR, Reason.DISK_FULL, "the disk is full; free some space"),
     ("readonly", ErrorCode.DEPENDENCY_ERROR, Reason.READ_ONLY, "it is read-only; allow writing"),
@@ -226,6 +238,8 @@ _FAULTS = (
 def _harmony_error(fault: str, url: sa.URL) -> HarmonyError:
     is_file = url.get_backend_name() == "sqlite"
     where = (url.database or "") if is_file else url.render_as_string(hide_password=True)
+    if is_file and "unable to open" in fault and may_open_no_more():
+        fault = _NO_DESCRIPTORS
     for word, code, reason, remedy in _FAULTS:
         if word in fault:
             message = f"The catalogue's database {where} cannot be used: {remedy}."

@@ -20,7 +20,7 @@ from harmony_pipelines.clients.delta import (
     sha256_of,
     write_out,
 )
-from harmony_pipelines.clients.file_errors import ODD_FILE, shown, speaking_of
+from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import read_front, replace_front, tags_without_front
 from harmony_pipelines.clients.safe_write import WriteOptions, changed_meanwhile, replace_file
@@ -232,7 +232,6 @@ def _seen_by_mediafile(path: Path) -> _Seen | None:
     It goes by the file's name, so it is given one that fits the bytes.
     """
     import mediafile
-    import mutagen
 
     with io.BufferedReader(raw := io.FileIO(path)) as file:
         raw.name = "audio" + _SUFFIXES[container_of(file, path)]
@@ -242,7 +241,7 @@ def _seen_by_mediafile(path: Path) -> _Seen | None:
             images: list[mediafile.Image] = read.images or []  # pyright: ignore[reportAssignmentType]
             pictures = [picture.data for picture in images]
             tags = {key: getattr(read, key) for key in read.fields() if key not in _PICTURES}
-        except (mediafile.UnreadableFileError, mutagen.MutagenError, *ODD_FILE):
+        except Exception:  # noqa: BLE001 - over odd tags that reader raises all there is
             return None
     hashes = Counter(hashlib.sha256(data).hexdigest() for data in pictures)
     return _Seen(hashes, repr(sorted(tags.items())))

@@ -49,8 +49,23 @@ _SAYINGS: dict[int, tuple[ErrorCode, Reason, str]] = {
         Reason.CROSS_DEVICE,
         "was not changed: nothing can be renamed over it (is it mounted by itself?)",
     ),
+    errno.EMFILE: (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.OPEN_FILES,
+        "could not be opened: this process may open no more files; raise the limit (`ulimit -n`)",
+    ),
+    errno.ESTALE: (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.SHARE_STALE,
+        "cannot be reached: its network share is gone or has come back as another; mount it again",
+    ),
 }
+STALE = (errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
+"""What a file system answers whose server has gone."""
+
 _SAME_AS = {
+    **dict.fromkeys(STALE, errno.ESTALE),
+    errno.ENFILE: errno.EMFILE,
     errno.ENOTDIR: errno.ENOENT,
     errno.EDQUOT: errno.ENOSPC,
     errno.EFBIG: errno.ENOSPC,
@@ -82,6 +97,21 @@ def file_error(path: Path, error: OSError) -> HarmonyError:
     )
     name = errno.errorcode.get(number, "unknown")
     return HarmonyError(code, reason, f"{shown(path)} {saying} ({name}).", path=shown(path))
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether any system call may fail so, whatever the program does: full, read-only, gone."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+    return error.errno in (*full, errno.EROFS, *STALE)
+
+
+def may_open_no_more() -> bool:
+    """Whether this process has no file descriptor left, which SQLite does not tell."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 @contextmanager

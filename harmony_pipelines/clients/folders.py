@@ -1,21 +1,29 @@
 """Looks at files that may lie on a dead share, without hanging with it."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
+from pathlib import Path
 
+from harmony_pipelines.clients.file_errors import STALE, file_error
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.paths import path_text
 
 _REAP_SECONDS = 1.0
-_LOOK = """
-import os, sys
+_LOOK = f"""
+import os, stat, sys
 for line in sys.stdin:
-    path = bytes.fromhex(line)
-    kind = b"f" if os.path.isfile(path) else b"o" if os.path.exists(path) else b"-"
+    try:
+        kind = b"f" if stat.S_ISREG(os.stat(bytes.fromhex(line)).st_mode) else b"o"
+    except OSError as error:
+        kind = b"s" if error.errno in {STALE} else b"-"
+    except ValueError:  # a NUL byte within
+        kind = b"-"
     os.write(1, kind)
 """
 _FINGERPRINT = """
@@ -38,6 +46,7 @@ class Found(StrEnum):
     FILE = "f"
     OTHER = "o"
     NOTHING = "-"
+    STALE = "s"
 
 
 def look_at(paths: Sequence[bytes], deadline: Deadline, seconds: float = 10.0) -> list[Found]:
@@ -48,7 +57,11 @@ def look_at(paths: Sequence[bytes], deadline: Deadline, seconds: float = 10.0) -
     answers = _asked(_LOOK, paths, deadline, seconds)
     if len(answers) != len(paths):
         raise _ended_early()
-    return [Found(chr(answer)) for answer in answers]
+    found = [Found(chr(answer)) for answer in answers]
+    if Found.STALE in found:
+        stale = Path(os.fsdecode(paths[found.index(Found.STALE)]))
+        raise file_error(stale, OSError(errno.ESTALE, os.strerror(errno.ESTALE)))
+    return found
 
 
 def fingerprints(paths: Sequence[bytes], deadline: Deadline, seconds: float = 10.0) -> list[str]:

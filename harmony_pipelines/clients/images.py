@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from harmony_pipelines.clients.file_errors import ODD_FILE
 from harmony_pipelines.clients.front_cover import mime_of
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -36,16 +35,6 @@ _PREVIEW_QUALITY = 60
 _WORKING_BYTES_PER_PIXEL = 7
 """What decoding may take for each pixel of the limit: 25 million make 167 MiB."""
 _WEBP_BYTES_PER_PIXEL = 18
-_DECODERS_RAISE = (
-    *ODD_FILE,
-    OSError,
-    SyntaxError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    RuntimeError,
-)
 _one_at_a_time = threading.Lock()
 
 
@@ -229,12 +218,14 @@ def _speaking_of(mime: str) -> Iterator[None]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
             yield
+        except HarmonyError:
+            raise
         except DecompressionBombError as error:
             message = f"The picture is larger than Pillow decodes: {error}."
             raise HarmonyError(
                 ErrorCode.PAYLOAD_TOO_LARGE, Reason.TOO_MANY_PIXELS, message, mime=mime
             ) from error
-        except _DECODERS_RAISE as error:
+        except Exception as error:  # over odd bytes decoders raise all there is
             said = str(error) or type(error).__name__
             raise _refused(Reason.BROKEN_IMAGE, f"is a damaged {mime}: {said}") from error
 

@@ -30,8 +30,9 @@ def held(path: Path, holder: Holder) -> Iterator[None]:
     """Hold the lock; CONFLICT, with its holder among the details, if somebody else does."""
     handle = _taken(path)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(asdict(holder)).encode(), 0)
+        with speaking_of(path):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(asdict(holder)).encode(), 0)
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -107,11 +107,14 @@ class SpotifyCalls:
         raise AssertionError("the last try returns or raises")
 
     def _answer(self, question: Question, parameters: dict[str, object]) -> Json:
+        from harmony_pipelines.clients.spotify_session import speaking_of
+
         token = self._token(question)
         self._quota.acquire(question.family, self._patience.deadline, self._patience.wait)
         self._count(PROBE if question.is_probe else question.family)
         try:
-            answer = self._spotify._get(question.path, **parameters, market=self._config.market)
+            with speaking_of(question):
+                answer = self._spotify._get(question.path, **parameters, market=self._config.market)
         except Refusal as refusal:
             if refusal.status == 401:
                 self._store.drop(token)
@@ -122,10 +125,13 @@ class SpotifyCalls:
 
     def _token(self, question: Question) -> str:
         """The token, fetched before the call is booked: without one there is no call."""
+        from harmony_pipelines.clients.spotify_session import speaking_of
+
         if not self._credentials.has_token:
             self._quota.check(question.family)
         try:
-            return self._credentials.get_access_token()
+            with speaking_of(TOKEN_QUESTION):
+                return self._credentials.get_access_token()
         except Refusal as refusal:
             raise explain(refusal, TOKEN_QUESTION, self._quota.clock()) from None
 

@@ -8,14 +8,16 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.cookies import CookieConflictError
 from spotipy import Spotify
 from spotipy.cache_handler import MemoryCacheHandler
+from spotipy.exceptions import SpotifyBaseException
 from spotipy.oauth2 import SpotifyClientCredentials
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -24,11 +26,24 @@ from urllib3.util import parse_url
 
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
-from harmony_pipelines.clients.spotify_refusals import TOKEN_ENDPOINT, TOKEN_QUESTION, Refusal
+from harmony_pipelines.clients.spotify_refusals import (
+    TOKEN_ENDPOINT,
+    TOKEN_QUESTION,
+    Question,
+    Refusal,
+)
 from harmony_pipelines.clients.spotify_refusals import bad_answer as unusable
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 _CHUNK_BYTES = 65_536
+_LIBRARIES_RAISE = (
+    requests.RequestException,
+    CookieConflictError,
+    urllib3.exceptions.HTTPError,
+    urllib3.exceptions.ProxySchemeUnknown,
+    OSError,
+    ValueError,
+)
 _NOTICE_STOP_SECONDS = 0.1
 
 
@@ -180,6 +195,15 @@ def open_spotify(session: BoundedSession, credentials: ClientCredentials) -> Spo
     return spotify
 
 
+@contextlib.contextmanager
+def speaking_of(question: Question) -> Iterator[None]:
+    """Turn what spotipy raises of its own into a HarmonyError; its text may quote the answer."""
+    try:
+        yield
+    except SpotifyBaseException as error:
+        raise unusable(question, f"spotipy says {type(error).__name__}") from None
+
+
 class _Exchange(threading.Thread):
     """One request in a daemon thread, which can be given up on."""
 
@@ -197,13 +221,7 @@ class _Exchange(threading.Thread):
         _here.exchange = self
         try:
             self.answer = self._send()
-        except (
-            HarmonyError,
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            OSError,
-            ValueError,
-        ) as error:
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
             self.error = error
         finally:
             self._connection = None
@@ -282,6 +300,8 @@ def _failed(error: Exception | None, endpoint: str) -> HarmonyError:
     """What requests and urllib3 raise, in our vocabulary."""
     if isinstance(error, HarmonyError):
         return error
+    if error is not None and not isinstance(error, _LIBRARIES_RAISE):
+        raise error
     cause = error.args[0] if error is not None and error.args else None
     if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
         return HarmonyError(

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
+from harmony_pipelines.clients.file_errors import speaking_of
 from harmony_pipelines.domain.deadline import Deadline
 
 Pace = Callable[[Deadline], AbstractContextManager[None]]
@@ -31,8 +32,9 @@ class Turns:
     @contextmanager
     def turn(self, deadline: Deadline) -> Iterator[Pace]:
         """Wait for one's turn, at most until the deadline; gives the pace of its requests."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with speaking_of(self._path):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _lock(handle, deadline)
             self._wait(handle, deadline)  # here, so that it is not taken from a request's own time
@@ -46,7 +48,8 @@ class Turns:
         try:
             yield
         finally:
-            os.pwrite(handle, f"{time.time():020.6f}".encode(), 0)
+            with speaking_of(self._path):
+                os.pwrite(handle, f"{time.time():020.6f}".encode(), 0)
 
     def _wait(self, handle: int, deadline: Deadline) -> None:
         """Wait for what is left of the gap; never more than it, should the clock go backwards."""

@@ -93,6 +93,8 @@ class Reason(StrEnum):
     LIBRARY_SHRANK = "library_shrank"
     UNREADABLE = "unreadable"
     SHARE_HUNG = "share_hung"
+    SHARE_STALE = "share_stale"
+    OPEN_FILES = "open_files"
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"
     CROSS_DEVICE = "cross_device"
