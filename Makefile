@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-all check dev format clean
+.PHONY: setup demo test test-all check bench dev format clean
 
 setup: $(READY)
 
@@ -39,6 +39,9 @@ check: setup
 	@$(BIN)/python -m basedpyright
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m dagster definitions validate -w workspace.yaml
+
+bench: setup
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 dev: setup
 	@$(BIN)/python -m harmony_pipelines.dev $(if $(DEMO),--demo) $(if $(READ_ONLY),--read-only)

@@ -269,7 +269,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "spotify_requests_per_second": Setting(
         "HARMONY_SPOTIFY_REQUESTS_PER_SECOND",
-        values.decimal(0.01, 100),
+        values.decimal(0.01, 100_000),
         "1",
         "The pace of Spotify requests (extended: 4).",
         extended="4",
