@@ -62,9 +62,9 @@ class Catalogue:
     # Writing
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
         """A transaction that alone may write; committed only while the guard lets it."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, durable=durable) as connection:
             yield connection
             self._guard()
 

@@ -29,6 +29,7 @@ BUSY_SECONDS = 30.0
 
 _ROWS_PER_STATEMENT = 500
 _READS_ONLY = "harmony_reads_only"
+_DURABLE = "harmony_durable"
 _SWITCH_SECONDS = 0.02
 _SLICE_SECONDS = 0.25
 
@@ -62,7 +63,6 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         _write_ahead(cursor, busy_seconds)
-        cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
@@ -71,6 +71,9 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
         if connection.get_execution_options().get(_READS_ONLY):
             connection.exec_driver_sql("BEGIN")
         else:
+            is_durable = connection.get_execution_options().get(_DURABLE, True)
+            level = "FULL" if is_durable else "NORMAL"
+            connection.exec_driver_sql(f"PRAGMA synchronous={level}")
             _begin_writing(connection, busy_seconds)
 
     return engine
@@ -126,10 +129,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that alone may write; committed at the end, rolled back on any error."""
-    with database_errors(engine), engine.begin() as connection:
-        yield connection
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """A transaction that alone may write; committed at the end, rolled back on any error.
+
+    One that need not be durable is not waited for until the disk has it: no death of a process
+    undoes it, but a power cut may, with nothing else harmed. The next durable one makes it so.
+    """
+    with database_errors(engine), engine.execution_options(**{_DURABLE: durable}).begin() as opened:
+        yield opened
 
 
 def upsert(

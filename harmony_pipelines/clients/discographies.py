@@ -249,8 +249,11 @@ def untold(catalogue: Catalogue) -> list[Row]:
 
 
 def mark_told(catalogue: Catalogue, artist_id: str) -> None:
-    """Remember that Dagster knows of all that was committed of the artist."""
-    with catalogue.writing() as connection:
+    """Remember that Dagster knows of all that was committed of the artist.
+
+    Should a power cut undo it, the next run tells once more.
+    """
+    with catalogue.writing(durable=False) as connection:
         connection.execute(
             sa.update(refresh_state)
             .where(refresh_state.c.artist_id == artist_id)

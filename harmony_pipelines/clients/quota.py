@@ -179,8 +179,12 @@ class Quota:
         return None
 
     def _book(self, family: str) -> float:
-        """Book a call now and return 0, or return the seconds until there is a slot."""
-        with writing(self._engine) as connection:
+        """Book a call now and return 0, or return the seconds until there is a slot.
+
+        A power cut may undo the bookings of the last moments; waiting for the disk at each call
+        would cost more than the call.
+        """
+        with writing(self._engine, durable=False) as connection:
             slot = _lock(connection)
             self._refuse_if_spent(connection, family)
             now = self.clock()

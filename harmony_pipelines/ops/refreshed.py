@@ -58,7 +58,8 @@ class Telling:
             self._kept[target.artist_id] = None
             if not saved.bodies_pending:
                 self.tell(target.artist_id)
-        self.context.log.info(_line(result))
+        else:  # of the others the events of their assets say it
+            self.context.log.info(_line(result))
 
     def tell(self, artist_id: str, requests: int = 0) -> None:
         """Say what is stored of an artist; `requests` are those of its bodies."""

@@ -37,6 +37,18 @@ def test_upsert_sets_only_the_columns_it_is_told_to(engine):
         assert connection.execute(sa.select(things)).all() == [("a", "2", "first")]
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_a_durable_transaction_waits_for_the_disk(engine, durable):
+    for first in (not durable, durable):
+        with writing(engine, durable=first) as connection:
+            upsert(connection, things, [{"key": str(first), "value": "", "kept": ""}])
+            level = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+    assert level == (2 if durable else 1)
+
+    with reading(engine) as connection:
+        assert len(connection.execute(sa.select(things)).all()) == 2
+
+
 def test_upsert_of_nothing_leaves_what_is_there(engine):
     with writing(engine) as connection:
         upsert(connection, things, [{"key": "a", "value": "1"}])
