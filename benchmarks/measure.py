@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 LIMIT_SECONDS = 900
 """The longest that one process may take; it is far more than any needs."""
 
+_SHOWN = 4000
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 """Where it is set every start compiles everything anew, which nobody's users do."""
 
@@ -30,7 +31,7 @@ class Usage:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Usage:
-    """Run a command to its end; what it prints is kept, a failure shows all of it.
+    """Run a command to its end; what it prints is kept, a failure shows its end.
 
     The environment, where one is given, is the whole of it.
     """
@@ -47,7 +48,8 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     )
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        said = f"{done.stdout}{done.stderr}"[-_SHOWN:]
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{said}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Usage(wall, cpu, done.stdout)
 

@@ -250,7 +250,7 @@ def _the_second_look_raises(
             raise made(kind)
         return fields()
 
-    monkeypatch.setattr(mediafile.MediaFile, "fields", raising)
+    monkeypatch.setattr(mediafile.MediaFile, "fields", staticmethod(raising))
     options = EmbedOptions(WriteOptions((folder,), room=0), lambda _: None, lambda _: None)
     with pytest.raises(HarmonyError) as told:
         embed_front(file, a_jpeg(), options)
