@@ -29,7 +29,7 @@ from harmony_pipelines_tests.lifecycle.test_deadlines import left_of
 from harmony_pipelines_tests.lifecycle.user import DEFINITIONS, User
 
 SEED = int(os.environ.get("HARMONY_TEST_SEED", "20261126"))
-KILLS = int(os.environ.get("HARMONY_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("HARMONY_TEST_KILLS", "12"))
 _WITH_ITS_WATCHDOG = 0.5
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
