@@ -74,7 +74,7 @@ class SpotifyResource(dg.ConfigurableResource):
         from harmony_pipelines.clients.spotify_abilities import App
         from harmony_pipelines.clients.spotify_config import AUTO
 
-        config, over = replace(self._config(settings), tries=1, profile=AUTO), threading.Event()
+        config, over = replace(self.config(settings), tries=1, profile=AUTO), threading.Event()
         quota = self.quota(settings, catalogue, most, is_named=True)
         try:
             yield SpotifyClient(config, quota, Patience(deadline, over), App(AUTO))

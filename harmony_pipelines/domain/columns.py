@@ -98,6 +98,7 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "run_id": Column("The run that found it."),
         "hidden_reason": Column("Why it is not shown; null: it is."),
         "recent": Column("It is from just before the artist was first looked at.", _SWITCH),
+        "told_at": Column("When a notification was made of it, or it was too old for one.", _TIME),
     },
     "beets_albums": {
         "beets_album_id": Column("beets' own id.", _NUMBER),

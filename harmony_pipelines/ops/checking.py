@@ -20,7 +20,7 @@ from harmony_pipelines.domain.setup import (
 )
 from harmony_pipelines.failures import failure, reported
 from harmony_pipelines.last_word import one_line, say_last, show_before_last
-from harmony_pipelines.launcher import LocalRunLauncher
+from harmony_pipelines.launcher import missing_fences
 from harmony_pipelines.metadata import table
 from harmony_pipelines.ops.writing import seconds_to_rewrite
 from harmony_pipelines.resources import BeetsResource, SpotifyResource
@@ -179,11 +179,7 @@ def _home_of_make_dev() -> Path | None:
 
 
 def _home(instance: dg.DagsterInstance, home: str) -> Finding:
-    wanted = {
-        "run_monitoring": instance.run_monitoring_enabled,
-        "our run_launcher": isinstance(instance.run_launcher, LocalRunLauncher),
-    }
-    lacks = " and ".join(name for name, is_there in wanted.items() if not is_there)
+    lacks = " and ".join(missing_fences(instance))
     if not lacks or instance.is_ephemeral:
         return good("DAGSTER_HOME", home)
     fault = (

@@ -214,7 +214,8 @@ def test_three_artists_in_a_row_that_spotify_cannot_answer_for_stop_the_run(
     outcome = result.output_for_node("compare_with_library")
     assert (outcome["partial"] + outcome["failed"], outcome["deferred"]) == (3, 2)
     assert failure_in(result)["code"] == "DEPENDENCY_ERROR"
-    assert len(home.rows(tables.refresh_state)) == 3
+    tried = [row for row in home.rows(tables.refresh_state) if row["status"] != "never"]
+    assert len(tried) == 3
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.processes import MARK
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.demo import faults
 from harmony_pipelines.demo.library import make_library
@@ -108,11 +109,11 @@ def test_a_setting_that_cannot_be_used_is_the_one_thing_to_say(
 def test_an_unknown_setting_is_noted_and_our_own_mark_is_none(
     user: Home, instance: dg.DagsterInstance
 ) -> None:
-    user.set(HARMONY_MARKET="DE", HARMONY_RUN="an id")
+    user.set(**{"HARMONY_MARKET": "DE", MARK: "an id"})
     found, result = look(instance)
     assert result.success
     assert "HARMONY_MARKET is not a setting" in found["Settings"][1]
-    assert "HARMONY_RUN " not in found["Settings"][1]
+    assert MARK not in found["Settings"][1]
 
 
 @pytest.mark.parametrize(
@@ -212,4 +213,4 @@ def test_a_dagster_home_without_our_limits_is_wrong(user: Home, tmp_path: Path) 
         found, result = look(instance)
     assert not result.success
     assert found["DAGSTER_HOME"][0] == "wrong"
-    assert "run_monitoring and our run_launcher" in found["DAGSTER_HOME"][1]
+    assert "our run_launcher and run_monitoring" in found["DAGSTER_HOME"][1]
