@@ -5,9 +5,16 @@ run after it, and reaches no run that was started on the command line.
 """
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher
+from dagster import (
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    DefaultRunLauncher,
+)
 
 from harmony_pipelines.runs import WORKER_TAG, effective_limit, seconds_left
 from harmony_pipelines.watchdog import in_steps, past_limit, steps_at_work
@@ -19,6 +26,8 @@ GRACE_SECONDS = 3.0
 """How long a run is given to end by itself once it is cancelled."""
 
 _NO_LIMIT = sys.maxsize
+_BEGIN_SECONDS = 10.0
+"""How long after its start a run may log nothing; every executor logs within moments."""
 
 
 def missing_fences(instance: DagsterInstance) -> list[str]:
@@ -80,6 +89,10 @@ class LocalRunLauncher(DefaultRunLauncher):
         from harmony_pipelines.clients import processes
 
         name = run.tags.get(WORKER_TAG, "")
+        if not name and self._died_at_once(run.run_id):
+            return CheckRunHealthResult(
+                WorkerStatus.FAILED, "its process died before its first step; the next run does it"
+            )
         if not processes.is_of_this_machine(name) or processes.find(name):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         processes.kill(processes.family(None, run.run_id))  # its watchdog may be dead as well
@@ -87,3 +100,12 @@ class LocalRunLauncher(DefaultRunLauncher):
         return CheckRunHealthResult(
             WorkerStatus.FAILED, f"its process, pid {pid}, died; the next run does the rest"
         )
+
+    def _died_at_once(self, run_id: str) -> bool:
+        """Whether nothing came of a run but its start, from before it could say who it is."""
+        newest = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records
+        if not newest:
+            return False
+        entry = newest[0].event_log_entry
+        began = entry.dagster_event_type is DagsterEventType.RUN_START
+        return began and time.time() - entry.timestamp > _BEGIN_SECONDS
