@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harmony_pipelines.clients.database import open_engine
 from harmony_pipelines.clients.patience import Patience
@@ -225,6 +227,64 @@ def test_a_page_that_repeats_itself_is_not_asked_for_again(spotify: Spotify) -> 
     spotify.server.faults.add("artist_albums", faults.edited(always_the_first), times=None)
     assert len(spotify.client().listing(spotify.artist_id, "single")) == 10
     assert len(pages) == 2
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    there=st.integers(0, 60),
+    added=st.lists(st.integers(0, 9), max_size=8),
+    totals=st.lists(st.integers(-1, 10_000), max_size=8),
+)
+def test_a_listing_that_grows_while_it_is_read_misses_nothing_and_repeats_nothing(
+    spotify: Spotify, there: int, added: list[int], totals: list[int]
+) -> None:
+    spotify.artist_id = spotify.catalogue.add_artist("Whoever")
+    before = spotify.add(there)
+
+    def grow(page: Any) -> None:
+        for _ in range(added.pop() if added else 0):
+            spotify.catalogue.add_album(
+                spotify.artist_id, "Newest", album_type="single", release_date="2026-01-01"
+            )
+        page["total"] = totals.pop() if totals else page["total"]
+
+    spotify.server.faults.clear()
+    spotify.server.faults.add("artist_albums", faults.edited(grow), times=None)
+    listing = spotify.client().listing(spotify.artist_id, "single")
+    ids = [album["id"] for album in listing]
+    assert listing.ended
+    assert len(ids) == len(set(ids))
+    assert set(before) <= set(ids)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pages=st.lists(
+        st.tuples(
+            st.lists(st.none() | st.integers(0, 40).map("album{}".format), max_size=12),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_whatever_pages_come_a_listing_ends_and_says_each_album_once(
+    spotify: Spotify, pages: list[tuple[list[str | None], bool]]
+) -> None:
+    def drawn(page: Any) -> None:
+        number = page["offset"] // 10
+        ids, goes_on = pages[number] if number < len(pages) else ([], True)
+        page["items"] = [one and {"id": one} for one in ids]
+        page["next"] = "http://example.com/elsewhere" if goes_on else None
+
+    spotify.server.faults.clear()
+    spotify.server.faults.add("artist_albums", faults.edited(drawn), times=None)
+    client = spotify.client()
+    ids = [album["id"] for album in client.listing(spotify.artist_id, "single")]
+    asked = client.requests["artist_albums"]
+    read = pages[:asked]
+    assert 1 <= asked <= len(pages) + 1
+    assert ids == list(dict.fromkeys(one for page, _ in read for one in page if one))
+    assert all(goes_on for _, goes_on in read[:-1])
 
 
 def test_albums_an_artist_only_appears_on_are_capped(spotify: Spotify) -> None:
