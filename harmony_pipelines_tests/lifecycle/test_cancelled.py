@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a run within seconds, whatever it waits for, and leave nothing behind."""
 
 import contextlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,11 @@ from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
 
 SOON = 5
 """Seconds."""
+
+LARGE_FILE_BYTES = 4 << 30
+"""Far more than is copied in the moment that it takes to say stop; as good as nothing on disk."""
+
+LARGE_LIBRARY_TRACKS = 150_000
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -61,6 +67,44 @@ def an_album_in_use(user):
         yield lambda: step_of(user) == "embedded_artwork.embed_covers"
 
 
+@contextlib.contextmanager
+def a_large_file(user):
+    """The file of an album that the run comes to first is large; it is being copied."""
+    file = user.home.music / "Lumen Tide" / "Night Ferry" / "01 Harbour Lights.flac"
+    size = file.stat().st_size
+    os.truncate(file, LARGE_FILE_BYTES)
+    yield lambda: any(copy.stat().st_size > size for copy in file.parent.glob(".harmony-*"))
+    assert file.stat().st_size == LARGE_FILE_BYTES
+    os.truncate(file, size)
+
+
+@contextlib.contextmanager
+def a_large_library(user):
+    """The library's tracks are being written, all in one transaction."""
+    with contextlib.closing(sqlite3.connect(user.home.library)) as library, library:
+        columns = [row[1] for row in library.execute("pragma table_info(items)")]
+        copied = ", ".join(name for name in columns if name not in ("id", "album_id"))
+        library.execute(
+            f"with recursive n(i) as (values (1000) union all select i + 1 from n where i < ?) "
+            f"insert into items (id, album_id, {copied}) "
+            f"select i, null, {copied} from n, items where items.id = 1",
+            [1000 + LARGE_LIBRARY_TRACKS],
+        )
+    yield lambda: step_of(user) == "beets_library" and is_being_written(user.home.database)
+    with contextlib.closing(sqlite3.connect(user.home.library)) as library, library:
+        library.execute("delete from items where id >= 1000")
+
+
+def is_being_written(database):
+    with contextlib.closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        other.execute("ROLLBACK")
+        return False
+
+
 def is_at_work(user):
     return user.records()[0].start_time is not None
 
@@ -80,6 +124,8 @@ def step_of(user):
         ("refresh_catalogue", a_database_in_use),
         ("embed_artwork", a_slow_download),
         ("embed_artwork", an_album_in_use),
+        ("embed_artwork", a_large_file),
+        ("refresh_catalogue", a_large_library),
     ],
 )
 def test_ctrl_c_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user, job, moment):
@@ -99,7 +145,7 @@ def test_ctrl_c_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user, j
     run = user.records()[0].dagster_run
     assert process.returncode != 0
     assert (run.status, took < SOON) == (dg.DagsterRunStatus.CANCELED, True), took
-    assert left_of(run.run_id) == []
+    assert (left_of(run.run_id), user.locks_held()) == ([], [])
     code, _, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", job)
     assert code == 0, printed
 

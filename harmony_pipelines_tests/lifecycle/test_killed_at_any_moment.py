@@ -22,7 +22,6 @@ import dagster as dg
 import psutil
 import pytest
 
-from harmony_pipelines.clients.locks import holder_of
 from harmony_pipelines.runs import WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import wait_until
 from harmony_pipelines_tests.lifecycle.test_deadlines import left_of
@@ -149,8 +148,7 @@ class Killing:
         finally:
             daemon.terminate()
             daemon.communicate(timeout=60)
-        locks = self._user.home.database.parent / "locks"
-        assert [path for path in locks.rglob("*") if path.is_file() and holder_of(path)] == []
+        assert self._user.locks_held() == []
         for record in self._user.records():
             assert left_of(record.dagster_run.run_id) == []
 

@@ -6,6 +6,7 @@ import sys
 
 import dagster as dg
 
+from harmony_pipelines.clients.locks import holder_of
 from harmony_pipelines.demo.catalogue_data import Catalogue
 from harmony_pipelines.demo.home import DemoHome
 from harmony_pipelines.demo.spotify_server import SpotifyServer
@@ -73,6 +74,11 @@ class User:
         """What Dagster knows of the runs, the latest first."""
         with self.instance() as instance:
             return list(instance.get_run_records())
+
+    def locks_held(self):
+        """The locks that a living process has."""
+        locks = self.home.database.parent / "locks"
+        return [path for path in locks.rglob("*") if path.is_file() and holder_of(path)]
 
     def rows(self, query):
         with sqlite3.connect(self.home.database) as connection:
