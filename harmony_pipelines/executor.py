@@ -4,6 +4,8 @@ It holds for every way of starting a run, which Dagster's own run monitoring doe
 daemon, reaches no run on the command line, and ends no worker that will not end.
 """
 
+import atexit
+import gc
 import os
 import subprocess
 import time
@@ -102,9 +104,20 @@ class DeadlineExecutor(dg.Executor):
             instance=_reference(instance),
         )
         until = time.monotonic() + orders.left_s
+        _end_at_once()
         with _watched(orders), _cancelled_if_interrupted(run.run_id, instance):
             events = self._inner.execute(plan_context, execution_plan)
             yield from tell_when_over(run, instance, events, until, plan_context.log)
+
+
+def _end_at_once() -> None:
+    """Let the process go when its work is over, also one that Ctrl-C ended.
+
+    Python would first look through all that was ever imported for cycles: more than a second, and
+    on a busy machine several, in which the run is over and its command is not.
+    """
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
 
 
 def _with_config(init_context: dg.InitExecutorContext, config: Any) -> dg.InitExecutorContext:

@@ -18,6 +18,9 @@ LAUNCH = """
 mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
 """
+TERMINATE = """
+mutation($id: String!) { terminateRun(runId: $id) { __typename } }
+"""
 _USERS_OWN = ("HARMONY_", "SPOTIPY_", "DAGSTER_", "BEETS")
 
 
@@ -76,6 +79,10 @@ class Dev:
         }
         answer = self.ask(LAUNCH, p={"selector": selector, "runConfigData": {}})["launchRun"]
         return answer["run"]["runId"]
+
+    def terminate(self, run_id: str) -> None:
+        """What a click on Terminate asks."""
+        self.ask(TERMINATE, id=run_id)
 
     def runs(self) -> dict[str, str]:
         """The status of every run."""

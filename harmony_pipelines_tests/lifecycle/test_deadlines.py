@@ -31,9 +31,6 @@ WORST = ["threads", "children", "c_loop", "stopped"]
 STOCK = "run_monitoring: {enabled: true, poll_interval_seconds: 2}\ntelemetry: {enabled: false}\n"
 SLACK_SECONDS = 10
 IN_SEVERAL = "execution: {config: {multiprocess: {}}}"
-TERMINATE = """
-mutation($id: String!) { terminateRun(runId: $id) { __typename } }
-"""
 SWITCH_ON = """
 mutation($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { __typename } }
 """
@@ -237,7 +234,7 @@ def test_a_hung_run_is_cancelled_within_seconds_and_the_next_run_works(place):
             wait_until(lambda run=run_id: dev.runs()[run] == "STARTED", 60)
             time.sleep(1)
             began = time.monotonic()
-            dev.ask(TERMINATE, id=run_id)
+            dev.terminate(run_id)
             wait_until(lambda run=run_id: is_over(dev, run), 20)
             took = time.monotonic() - began
             assert (kind, dev.runs()[run_id]) == (kind, "CANCELED")
