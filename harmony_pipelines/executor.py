@@ -26,7 +26,7 @@ from harmony_pipelines.runs import (
     origin_tags,
     seconds_left,
 )
-from harmony_pipelines.settings import load_settings
+from harmony_pipelines.settings import Settings, load_settings
 from harmony_pipelines.watchdog import DONE, Orders, encoded
 
 if TYPE_CHECKING:
@@ -91,9 +91,13 @@ class DeadlineExecutor(dg.Executor):
     ) -> "Iterator[dg.DagsterEvent]":
         """Run the steps; the watchdog ends the process if they take longer than the limit."""
         run, instance = plan_context.dagster_run, plan_context.instance
-        limit = _limit(run, instance)
+        settings = _settings()
+        most = settings.run_max_seconds if settings else _DEFAULT_LIMIT
+        limit = effective_limit(run.tags, most)
         tags = {MAX_RUNTIME_TAG: str(limit), WORKER_TAG: identity(), **origin_tags(run)}
         instance.add_run_tags(run.run_id, tags)
+        for warning in settings.warnings if settings else ():
+            plan_context.log.warning(warning)
         _say_what_the_home_lacks(plan_context)
         orders = Orders(
             run_id=run.run_id,
@@ -124,13 +128,12 @@ def _with_config(init_context: dg.InitExecutorContext, config: Any) -> dg.InitEx
     return init_context._replace(executor_config=config)
 
 
-def _limit(run: dg.DagsterRun, instance: dg.DagsterInstance) -> int:
-    """The run's limit, also where the settings are wrong, which is for the run itself to say."""
+def _settings() -> Settings | None:
+    """The settings; None where they are wrong, which is for the run itself to say."""
     try:
-        most = load_settings().run_max_seconds
+        return load_settings()
     except HarmonyError:
-        most = _DEFAULT_LIMIT
-    return effective_limit(run.tags, most)
+        return None
 
 
 def _reference(instance: dg.DagsterInstance) -> str | None:

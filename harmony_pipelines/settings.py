@@ -197,7 +197,7 @@ class Settings:
         if self.market:
             return self.market
         must_be = values.country().must_be
-        raise _refusal([Fault("HARMONY_SPOTIFY_MARKET", "", must_be)])
+        raise _refusal([Fault("HARMONY_SPOTIFY_MARKET", "", must_be)], self.warnings)
 
     def prepare_home(self) -> None:
         """Create HARMONY_HOME for its owner only, or say why it cannot be used."""
@@ -541,10 +541,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = _given(os.environ if environ is None else environ)
     read, faults = _read(given)
     faults += _fit_limits(read, given)
+    unknown = _unknown_names(given)
     if faults:
-        raise _refusal(faults)
+        raise _refusal(faults, unknown)
     read["timezone"] = read["timezone"] or _system_time_zone()
-    return Settings(**_hung_on_home(read), warnings=_unknown_names(given))
+    return Settings(**_hung_on_home(read), warnings=unknown)
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
@@ -647,10 +648,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; the nearest that is one is {found[0]}" if found else ""
 
 
-def _refusal(faults: list[Fault]) -> HarmonyError:
+def _refusal(faults: list[Fault], unknown: tuple[str, ...]) -> HarmonyError:
+    said = f"{'; '.join(map(str, faults))}. Correct this in .env or in the environment."
     return HarmonyError(
         ErrorCode.VALIDATION_ERROR,
         Reason.SETTING,
-        f"{'; '.join(map(str, faults))}. Correct this in .env or in the environment.",
+        " ".join((said, *unknown)),
         faults=[fault._asdict() for fault in faults],
     )

@@ -128,6 +128,17 @@ def test_an_unknown_name_is_a_warning_with_the_nearest_one():
     assert SECRET not in warning
 
 
+def test_a_name_that_is_none_any_more_is_said_beside_what_is_missing_for_it():
+    with pytest.raises(HarmonyError) as unset:
+        load_settings({"HARMONY_MARKET": "DE"}).spotify_market()
+    with pytest.raises(HarmonyError) as wrong:
+        load_settings({"HARMONY_MARKET": "DE", "HARMONY_UI_PORT": "0"})
+
+    for raised in (unset, wrong):
+        assert "HARMONY_MARKET is not a setting" in raised.value.message
+        assert "the nearest that is one is HARMONY_" in raised.value.message
+
+
 @pytest.mark.parametrize("empty", ["", "  ", "\t"])
 def test_an_empty_setting_is_not_set(empty: str):
     assert load_settings(dict.fromkeys(NAMES, empty)) == load_settings({})

@@ -48,8 +48,6 @@ class Found:
 def read_watchlist(context: Context, resources: Resources) -> Found:
     """Read the watchlist and register a partition for each artist on it."""
     settings = load_settings()
-    for warning in settings.warnings:
-        context.log.warning(warning)
     deadline = run_deadline(context, settings)
     store = resources.catalogue.open(settings, still_running(context))
     most = configured(context, *_REFRESH, "max_requests")

@@ -104,6 +104,17 @@ def test_what_is_missing_or_wrong_is_named_on_the_last_line(user, name, value, c
     assert "wrong-s3cret" not in printed
 
 
+@pytest.mark.parametrize("job", ["refresh_catalogue", "embed_artwork", "apply_retention"])
+def test_a_setting_in_env_that_is_none_any_more_is_named_with_the_nearest_by_each_job(user, job):
+    (user.home.folder / ".env").write_text("HARMONY_RETENTION_DAY=7\n")
+
+    _, _, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", job)
+
+    said = "HARMONY_RETENTION_DAY is not a setting and does nothing"
+    assert f"{said}; the nearest that is one is HARMONY_RETENTION_DAYS." in printed
+    assert printed.count(said) == 1
+
+
 def test_without_a_library_the_catalogue_works_and_artwork_says_how_to_name_one(user):
     user.environment["HARMONY_BEETS_LIBRARY"] = str(user.home.folder / "nowhere.db")
 
