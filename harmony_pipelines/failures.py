@@ -8,10 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeProcessError
+from dagster._utils.error import SerializableErrorInfo
 
 from harmony_pipelines.clients.file_errors import file_error, is_of_the_machine
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.last_word import one_line, say_last
+
+
+class _WithoutTracebackError(DagsterUserCodeProcessError):
+    """What Dagster shows of an error of this kind is what the error says; here: its message."""
+
+    def __init__(self, message: str) -> None:
+        shown = SerializableErrorInfo(f"{message}\n", stack=[], cls_name="Failure")
+        super().__init__(message, user_code_process_error_infos=[shown])
+
+
+class Told(dg.Failure, _WithoutTracebackError):
+    """A failure whose message is enough."""
 
 
 @contextmanager
@@ -62,9 +76,13 @@ def _plain(details: object) -> Any:
 
 
 def failure(error: Mapping[str, Any], **metadata: dg.MetadataValue) -> dg.Failure:
-    """The `dagster.Failure` of an error given as `{code, message, details}`; never retried."""
+    """The `dagster.Failure` of an error given as `{code, message, details}`; never retried.
+
+    Only that of an INTERNAL_ERROR shows its traceback.
+    """
     message = one_line(error["message"])
-    return dg.Failure(
+    kind = dg.Failure if error["code"] == ErrorCode.INTERNAL_ERROR else Told
+    return kind(
         description=f"{error['code']}: {message}",
         metadata={
             "code": error["code"],

@@ -49,3 +49,25 @@ def test_a_name_in_the_message_cannot_steer_the_terminal_that_prints_it() -> Non
     told = failure({"code": "NOT_FOUND", "message": "\x1b[2Ja\nb.flac is gone"})
     assert told.description == "NOT_FOUND:  [2Ja b.flac is gone"
     assert told.metadata["message"].value == " [2Ja b.flac is gone"
+
+
+def _logged(error: Exception) -> str:
+    @dg.op
+    def fails() -> None:
+        with reported():
+            raise error
+
+    @dg.job
+    def job() -> None:
+        fails()
+
+    done = job.execute_in_process(raise_on_error=False)
+    [failed] = [e for e in done.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert failed.step_failure_data.user_failure_data is not None
+    return failed.step_failure_data.error_display_string
+
+
+def test_only_an_internal_error_shows_a_traceback_in_the_run_s_log() -> None:
+    foreseen = HarmonyError(ErrorCode.NOT_FOUND, Reason.UNKNOWN_ARTIST, "Spotify does not know X.")
+    assert _logged(foreseen) == "NOT_FOUND: Spotify does not know X.\n"
+    assert "Stack Trace" in _logged(KeyError("x"))

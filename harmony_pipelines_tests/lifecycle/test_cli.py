@@ -76,6 +76,8 @@ def test_a_failing_artist_ends_the_command_with_its_code(user):
 
     assert code == 1
     assert last.startswith("Failed: DEPENDENCY_ERROR: ")
+    assert "Stack Trace" not in printed
+    assert "Traceback" not in printed
     assert "demo-secret" not in printed
     assert len(user.rows("select 1 from refresh_state where status = 'complete'")) == 2
 
@@ -101,6 +103,8 @@ def test_what_is_missing_or_wrong_is_named_on_the_last_line(user, name, value, c
     assert exit_code == 1
     assert last.startswith(f"Failed: {code}: ")
     assert name in last or Path(value).name in last or "Spotify" in last
+    assert "Stack Trace" not in printed
+    assert "Traceback" not in printed
     assert "wrong-s3cret" not in printed
 
 
