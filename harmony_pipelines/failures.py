@@ -24,7 +24,7 @@ class _WithoutTracebackError(DagsterUserCodeProcessError):
         super().__init__(message, user_code_process_error_infos=[shown])
 
 
-class Told(dg.Failure, _WithoutTracebackError):
+class Told(dg.Failure, _WithoutTracebackError):  # noqa: N818
     """A failure whose message is enough."""
 
 

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import requests
 import urllib3
@@ -277,8 +278,8 @@ class _Adapter(HTTPAdapter):
 
 
 def _credentials(headers: Any, secret: str) -> list[str]:
-    sent = str((headers or {}).get("Authorization", ""))
-    return [secret, sent.partition(" ")[2]]
+    sent = str((headers or {}).get("Authorization", "")).partition(" ")[2]
+    return [form for each in (secret, sent) for form in (each, quote(each, safe=""))]
 
 
 def _endpoint(url: str) -> str:
