@@ -67,7 +67,7 @@ def apply_retention() -> None:
 @dg.job(
     description="Says what of your set-up is right, what is wrong and what to do about it: one "
     "table, red if anything is wrong, then what is still to be done. Asks Spotify at most three "
-    "times; changes nothing.",
+    "times and sends a test message to HARMONY_NOTIFY_URLS; changes nothing.",
     tags=within("check_setup", minutes=10),
 )
 def check_setup() -> None:

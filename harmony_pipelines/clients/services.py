@@ -19,8 +19,31 @@ def be_silent() -> None:
     logging.disable(logging.CRITICAL)
 
 
+def is_known(url: str) -> bool:
+    """Whether Apprise can make a service of the address."""
+    return _service(url) is not None
+
+
 def deliver(url: str, title: str, body: str, data: Mapping[str, Any], *, is_bad: bool) -> bool:
     """Send one message; whether the service took it. A service of programs gets the data too."""
+    service = _service(url)
+    if service is None:
+        return False
+    if isinstance(service, NotifyJSON):
+        service.payload_extras.update(data)
+    if service.overflow_mode is apprise.OverflowMode.UPSTREAM:
+        service.overflow_mode = apprise.OverflowMode.TRUNCATE
+    sender = apprise.Apprise(asset=service.asset)
+    sender.add(service)
+    kind = apprise.NotifyType.WARNING if is_bad else apprise.NotifyType.INFO
+    return bool(
+        sender.notify(
+            body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
+        )
+    )
+
+
+def _service(url: str) -> apprise.NotifyBase | None:
     asset = apprise.AppriseAsset(
         app_id="Harmony Pipelines",
         app_desc="Harmony Pipelines",
@@ -29,20 +52,7 @@ def deliver(url: str, title: str, body: str, data: Mapping[str, Any], *, is_bad:
         storage_mode=apprise.PersistentStoreMode.MEMORY,
     )
     service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-    if not isinstance(service, apprise.NotifyBase):
-        return False
-    if isinstance(service, NotifyJSON):
-        service.payload_extras.update(data)
-    if service.overflow_mode is apprise.OverflowMode.UPSTREAM:
-        service.overflow_mode = apprise.OverflowMode.TRUNCATE
-    sender = apprise.Apprise(asset=asset)
-    sender.add(service)
-    kind = apprise.NotifyType.WARNING if is_bad else apprise.NotifyType.INFO
-    return bool(
-        sender.notify(
-            body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
-        )
-    )
+    return service if isinstance(service, apprise.NotifyBase) else None
 
 
 def ping(url: str) -> bool:

@@ -19,6 +19,7 @@ REMINDER = "reminder"
 """A failure that lasts: told of wherever failures are."""
 
 HEARTBEAT = "heartbeat"
+TEST = "test"
 
 REMIND_AFTER = timedelta(days=7)
 LINES_SHOWN = 20

@@ -42,8 +42,9 @@ _SWITCH_ON = (
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    description="Looks at settings, Spotify app, watchlist, library, disks, schedules and daemon. "
-    "It asks Spotify at most three times and writes one small file, which it removes again.",
+    description="Looks at settings, Spotify app, watchlist, library, disks, notifications, "
+    "schedules and daemon. It asks Spotify at most three times, sends one test message to each of "
+    "HARMONY_NOTIFY_URLS, and writes one small file, which it removes again.",
 )
 def look_at_setup(
     context: dg.OpExecutionContext, spotify: SpotifyResource, beets: BeetsResource
@@ -68,6 +69,7 @@ def _look(
     context: dg.OpExecutionContext, spotify: SpotifyResource, beets: BeetsResource
 ) -> Iterator[Finding]:
     from harmony_pipelines.steps import check_setup as check
+    from harmony_pipelines.steps.check_notices import check_notifications
 
     try:
         settings = load_settings()
@@ -84,6 +86,7 @@ def _look(
     told, library = check.check_library(settings, lambda: beets.library(settings), deadline)
     yield from told
     yield from check.check_file_system(library)
+    yield from check_notifications(settings)
     with ExitStack() as opened, suppress(HarmonyError):  # the catalogue's own line says it
         store = opened.enter_context(check.catalogue_as_it_is(settings))
         booked = store or opened.enter_context(check.catalogue_in_memory())

@@ -1,5 +1,6 @@
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from harmony_pipelines.clients.processes import MARK
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.demo import faults
 from harmony_pipelines.demo.library import make_library
+from harmony_pipelines.settings import load_settings
+from harmony_pipelines.steps.check_notices import check_notifications
 from harmony_pipelines_tests.conftest import Home, failure_in
+from harmony_pipelines_tests.webhook import Webhook, webhook
 
 
 def look(instance: dg.DagsterInstance) -> tuple[dict[str, tuple[str, str]], Any]:
@@ -41,6 +45,12 @@ def user(home: Home) -> Home:
     home.watch(home.artist("Lumen Tide"))
     make_library(home.demo.library.parent)
     return home
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with webhook() as hook:
+        yield hook
 
 
 def files_below(folder: Path) -> dict[Path, float]:
@@ -214,3 +224,64 @@ def test_a_dagster_home_without_our_limits_is_wrong(user: Home, tmp_path: Path) 
     assert not result.success
     assert found["DAGSTER_HOME"][0] == "wrong"
     assert "our run_launcher and run_monitoring" in found["DAGSTER_HOME"][1]
+
+
+def test_each_service_gets_one_test_message(
+    user: Home, instance: dg.DagsterInstance, hook: Webhook
+) -> None:
+    user.set(HARMONY_NOTIFY_URLS=hook.url())
+    found, result = look(instance)
+    assert result.success
+    assert found["Notifications"][0] == "ok"
+    assert hook.events() == [("test", None)]
+    assert hook.beats == 0
+    assert "s3cr3t" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "told"),
+    [
+        ("{hook}", "DEPENDENCY_ERROR", "Compare host, user and token of address 2"),
+        ("carrierpigeon://s3cr3t@loft", "VALIDATION_ERROR", "Correct address 2"),
+        ("json://user:s3cr3t@127.0.0.1:9/x", "DEPENDENCY_ERROR", "of address 2"),
+    ],
+)
+def test_a_service_that_takes_no_message_is_wrong_and_its_secrets_stay_where_they_are(
+    user: Home, instance: dg.DagsterInstance, url: str, code: str, told: str
+) -> None:
+    with webhook() as well, webhook() as bad:
+        bad.status = 401
+        user.set(HARMONY_NOTIFY_URLS=f"{well.url()}, {url.format(hook=bad.url())}")
+        found, result = look(instance)
+    assert not result.success
+    assert found["Notifications"][0] == "wrong"
+    assert told in found["Notifications"][1]
+    assert failure_in(result)["code"] == code
+    assert well.events() == [("test", None)]
+    assert "s3cr3t" not in f"{found}{failure_in(result)}"
+
+
+def test_a_service_that_hangs_holds_up_no_other(user: Home, hook: Webhook) -> None:
+    with webhook() as slow:
+        slow.seconds = 30
+        user.set(HARMONY_NOTIFY_URLS=f"{slow.url()}, {hook.url()}")
+        silent, well = check_notifications(load_settings())
+    assert silent.state == "wrong"
+    assert well.state == "ok"
+
+
+def test_what_the_services_have_not_answered_in_time_is_said(user: Home, hook: Webhook) -> None:
+    user.set(HARMONY_NOTIFY_URLS=f"{hook.url()}, ntfy://s3cr3t@127.0.0.1:9/topic")
+    found = check_notifications(load_settings(), seconds=0.01)
+    assert [each.state for each in found] == ["wrong", "wrong"]
+    assert "longer than 0.01 s" in found[1].to_do
+    assert "s3cr3t" not in str(found)
+
+
+def test_with_nobody_to_tell_it_says_how_to_be_told(
+    user: Home, instance: dg.DagsterInstance
+) -> None:
+    found, result = look(instance)
+    assert result.success
+    assert found["Notifications"][0] == "note"
+    assert "HARMONY_NOTIFY_URLS" in found["Notifications"][1]
