@@ -197,6 +197,7 @@ class Quota:
                     sa.delete(spotify_calls).where(spotify_calls.c.called_at <= now - DAY)
                 )
                 connection.execute(sa.insert(spotify_calls).values(family=family, called_at=now))
+                self._remember_budget(connection, family)
                 self._booked += 1  # under the database's write lock, as all of this
         return 0.0
 
@@ -261,6 +262,12 @@ class Quota:
         days = min(365.0, max(0.0, self.clock() - lowered["since"]) // DAY)
         return min(configured, int(max(1, lowered["budget"]) * _GROWTH_A_DAY**days))
 
+    def _remember_budget(self, connection: sa.Connection, family: str) -> None:
+        """Keep the budget that the call just booked was within, for whoever checks it later."""
+        budget, key = str(self._budget(connection, family)), _budget_key(family)
+        if _recall(connection, key) != budget:
+            _remember(connection, key, budget)
+
     def _cooldown_until(self, connection: sa.Connection) -> float:
         """The moment as stored; one that no cooldown reaches is from a clock since set back."""
         until = float(_recall(connection, _COOLDOWN_UNTIL) or 0.0)
@@ -304,6 +311,36 @@ def _recall(connection: sa.Connection, key: str) -> str | None:
 
 def _remember(connection: sa.Connection, key: str, value: str) -> None:
     upsert(connection, spotify_state, [{"key": key, "value": value}])
+
+
+def calls_beyond_budget(
+    engine: sa.Engine, limits: QuotaLimits, now: float
+) -> list[dict[str, str | int]]:
+    """The families whose last call was not within the budget that was in force when it was made.
+
+    Settings may since allow less, and Spotify may have; calls from before that were right then.
+    """
+    found: list[dict[str, str | int]] = []
+    with reading(engine) as connection:
+        for family in FAMILIES:
+            at = spotify_calls.c.called_at
+            its = spotify_calls.c.family == family
+            last = connection.execute(
+                sa.select(sa.func.max(at)).where(its, at > now - DAY, at <= now)
+            ).scalar()
+            if last is None:
+                continue
+            requests = connection.execute(
+                sa.select(sa.func.count()).where(its, at > last - DAY, at <= last)
+            ).scalar_one()
+            budget = int(_recall(connection, _budget_key(family)) or limits.budget(family))
+            if requests > budget:
+                found.append({"family": family, "requests": requests, "budget": budget})
+    return found
+
+
+def _budget_key(family: str) -> str:
+    return f"budget:{family}"
 
 
 def _lowered_key(family: str) -> str:

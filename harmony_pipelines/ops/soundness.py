@@ -78,8 +78,8 @@ CHECKS = (
     Check(
         "spotify_albums",
         "no_daily_budget_was_exceeded",
-        "No family of Spotify's endpoints was called more often in 24 hours than "
-        "HARMONY_SPOTIFY_DAILY_REQUESTS allows.",
+        "No family of Spotify's endpoints was called more often in 24 hours than the budget then "
+        "in force allowed: HARMONY_SPOTIFY_DAILY_REQUESTS, or less where Spotify's quota was less.",
     ),
     Check("spotify_tracks", "tracks_are_stored_once", "No track of an artist is stored twice."),
     Check(

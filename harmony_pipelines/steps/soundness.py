@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.beets_config import find_config
 from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
-from harmony_pipelines.clients.quota import DAY, FAMILIES, ISRCS, QuotaLimits
+from harmony_pipelines.clients.quota import ISRCS, QuotaLimits, calls_beyond_budget
 from harmony_pipelines.domain.cadence import LONGEST
 from harmony_pipelines.domain.paths import path_text
 from harmony_pipelines.domain.undo import EMBEDDED, RESTORED
@@ -240,23 +240,13 @@ def nothing_outside_the_library_was_touched(world: World) -> Found:
 
 
 def no_daily_budget_was_exceeded(world: World) -> Found:
-    """The calls of the last 24 hours, by family, against what the settings allow now."""
-    calls, settings = tables.spotify_calls.c, world.settings
+    """The calls of 24 hours, by family, against the budget that the last of them was within."""
+    settings = world.settings
     limits = QuotaLimits(
         daily_requests=settings.spotify_daily_requests,
         by_family={ISRCS: settings.spotify_isrc_daily_requests},
     )
-    at = world.now.timestamp()
-    counted = world.store.rows(
-        sa.select(calls.family, sa.func.count().label("requests"))
-        .where(calls.called_at > at - DAY, calls.called_at <= at)
-        .group_by(calls.family)
-    )
-    rows = [
-        row | {"budget": limits.budget(row["family"])}
-        for row in counted
-        if row["family"] in FAMILIES and row["requests"] > limits.budget(row["family"])
-    ]
+    rows = calls_beyond_budget(world.store.engine, limits, world.now.timestamp())
     return Found(rows, len(rows), ("family", "requests", "budget"))
 
 
