@@ -1,6 +1,7 @@
 """What the UI tells of an asset before any run: its columns, owner and how fresh it should be."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,8 +19,9 @@ OWNERS = ["team:harmony_pipelines"]
 FRESHNESS = dg.FreshnessPolicy.time_window(
     warn_window=timedelta(days=8), fail_window=LONGEST + timedelta(days=2)
 )
-"""Of the catalogue and the reports as a whole: an artist that releases nothing is looked at once in
-30 days. How fresh each artist is says `listings_are_as_fresh_as_their_cadence`."""
+"""Of the catalogue, the reports and the snapshot that they compare with, each as a whole: an artist
+that releases nothing is looked at once in 30 days. How fresh each artist is says
+`listings_are_as_fresh_as_their_cadence`. Covers have none: no new file is no fault."""
 
 
 def columns(asset: str) -> dict[str, Any]:
@@ -40,7 +42,11 @@ def columns(asset: str) -> dict[str, Any]:
 
 def in_development(assets: Sequence[Any]) -> Sequence[Any]:
     """With links to the code, where the UI is the developer's: `make dev` and `dagster dev`."""
-    return dg.with_source_code_references(assets) if os.environ.get(DEVELOPMENT) else assets
+    if not os.environ.get(DEVELOPMENT):
+        return assets
+    with warnings.catch_warnings():  # a page of them would hide what `make dev` says
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.with_source_code_references(assets)
 
 
 def tags(**values: str) -> Mapping[str, str]:

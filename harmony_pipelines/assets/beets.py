@@ -7,7 +7,7 @@ import dagster as dg
 from harmony_pipelines.failures import reported
 from harmony_pipelines.metadata import done, materialised
 from harmony_pipelines.resources import BeetsResource, CatalogueResource
-from harmony_pipelines.told import OWNERS, columns, tags
+from harmony_pipelines.told import FRESHNESS, OWNERS, columns, tags
 
 GROUP = "beets"
 KINDS = {"beets", "sqlite"}
@@ -23,6 +23,7 @@ KINDS = {"beets", "sqlite"}
             owners=OWNERS,
             tags=tags(source="beets"),
             metadata=columns("beets_albums"),
+            freshness_policy=FRESHNESS,
             skippable=True,
             description="The albums of the user's beets library. The library is never written.",
         ),
@@ -33,6 +34,7 @@ KINDS = {"beets", "sqlite"}
             owners=OWNERS,
             tags=tags(source="beets"),
             metadata=columns("beets_tracks"),
+            freshness_policy=FRESHNESS,
             skippable=True,
             description="The tracks of the user's beets library, each with its file's size and "
             "time and, once it was looked into, its front cover.",

@@ -22,6 +22,7 @@ KINDS = {"spotify", "sqlite"}
     owners=OWNERS,
     tags=tags(source="watchlist.yaml", costs="requests"),
     metadata=columns("watchlist"),
+    freshness_policy=FRESHNESS,
 )
 def watchlist(
     context: dg.AssetExecutionContext,
