@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,6 +15,7 @@ class Webhook:
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
+        self.times: list[datetime] = []
         self.beats = 0
         self.status = 200
         self.seconds = 0.0
@@ -39,6 +41,7 @@ def webhook() -> Iterator[Webhook]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             time.sleep(hook.seconds)
             if hook.status == 200:
+                hook.times.append(datetime.now(UTC))
                 hook.messages.append(json.loads(body))
             self._answer()
 

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 LOCATION = "harmony_pipelines.definitions"
 LAUNCH = """
@@ -104,10 +104,12 @@ class Dev:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Stop it; what it printed."""
         self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[0]
+        return self.process.communicate(timeout=60)[0] or ""
 
 
-def begin_dev(environment: Mapping[str, str], *options: str) -> Dev:
+def begin_dev(
+    environment: Mapping[str, str], *options: str, output: IO[str] | int = subprocess.PIPE
+) -> Dev:
     """Start it as a script does in the background: with SIGINT ignored."""
     port = free_port()
     command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
@@ -115,7 +117,7 @@ def begin_dev(environment: Mapping[str, str], *options: str) -> Dev:
     process = subprocess.Popen(
         command,
         env={**environment, "HARMONY_UI_PORT": str(port)},
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -123,9 +125,11 @@ def begin_dev(environment: Mapping[str, str], *options: str) -> Dev:
 
 
 @contextlib.contextmanager
-def dev(environment: Mapping[str, str], *options: str) -> Iterator[Dev]:
+def dev(
+    environment: Mapping[str, str], *options: str, output: IO[str] | int = subprocess.PIPE
+) -> Iterator[Dev]:
     """A `make dev` whose definitions are loaded."""
-    begun = begin_dev(environment, *options)
+    begun = begin_dev(environment, *options, output=output)
     try:
         wait_until(begun.is_loaded, 120)
         yield begun
