@@ -28,19 +28,38 @@ GRACE_SECONDS = 3.0
 _NO_LIMIT = sys.maxsize
 _BEGIN_SECONDS = 10.0
 """How long after its start a run may log nothing; every executor logs within moments."""
+_LONGEST_POLL = 30
+"""The seconds between two looks of run monitoring; a dead run is noticed in two of them."""
+
+_LONGEST_WAIT = 600
 
 
 def missing_fences(instance: DagsterInstance) -> list[str]:
     """What a `dagster.yaml` that is not ours lacks of the fences around a run, by its names."""
-    watched = instance.run_monitoring_enabled
+    monitoring = _missing_in_monitoring(instance) if instance.run_monitoring_enabled else None
     there = {
         "our run_launcher": isinstance(instance.run_launcher, LocalRunLauncher),
-        "run_monitoring": watched,
-        "run_monitoring: max_runtime_seconds": not watched
-        or instance.run_monitoring_max_runtime_seconds > 0,
+        "run_monitoring": monitoring is not None,
         "run_retries: {enabled: false}": not instance.run_retries_enabled,
     }
-    return [name for name, is_there in there.items() if not is_there]
+    return [*(name for name, is_there in there.items() if not is_there), *(monitoring or ())]
+
+
+def _missing_in_monitoring(instance: DagsterInstance) -> list[str]:
+    """What run monitoring that is on lacks; Dagster has a default for some of it, 0 for others."""
+    free_after = instance.run_monitoring_settings.get("free_slots_after_run_end_seconds", 0)
+    limits = {
+        "poll_interval_seconds": (instance.run_monitoring_poll_interval_seconds, _LONGEST_POLL),
+        "start_timeout_seconds": (instance.run_monitoring_start_timeout_seconds, _LONGEST_WAIT),
+        "cancel_timeout_seconds": (instance.run_monitoring_cancel_timeout_seconds, _LONGEST_WAIT),
+        "max_runtime_seconds": (instance.run_monitoring_max_runtime_seconds, _NO_LIMIT),
+        "free_slots_after_run_end_seconds": (free_after, _LONGEST_WAIT),
+    }
+    return [
+        f"run_monitoring: {name}" + (f" (at most {most})" if most < _NO_LIMIT else "")
+        for name, (seconds, most) in limits.items()
+        if not 0 < seconds <= most
+    ]
 
 
 class LocalRunLauncher(DefaultRunLauncher):

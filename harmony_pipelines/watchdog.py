@@ -35,8 +35,8 @@ GRACE_SECONDS = 3.0
 
 _POLL_SECONDS = 1.0
 _REPORT_SECONDS = 3.0
-_READY_SECONDS = 4.0
-"""How long before the limit Dagster is imported, which takes a while."""
+_READY_SECONDS = 30.0
+"""How long before the limit Dagster is imported, which takes a while on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,14 @@ def past_limit(limit_s: float, where: str) -> str:
 
 
 def steps_at_work(instance: "dg.DagsterInstance", run_id: str) -> list[str]:
-    """The steps that a run has begun and not ended."""
-    stats = instance.get_run_step_stats(run_id)
-    return [step.step_key for step in stats if step.start_time and not step.end_time]
+    """The steps that a run has begun and not ended; those whose process still starts are begun."""
+    import dagster as dg
+
+    stats = {step.step_key: step for step in instance.get_run_step_stats(run_id)}
+    starting = instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_WORKER_STARTING})
+    begun = [key for key, step in stats.items() if step.start_time]
+    begun += [entry.step_key for entry in starting if entry.step_key]
+    return [key for key in dict.fromkeys(begun) if key not in stats or not stats[key].end_time]
 
 
 def in_steps(steps: list[str]) -> str:

@@ -1,15 +1,78 @@
-"""What the run launcher thinks of a worker."""
+"""What is noticed of a `dagster.yaml` that is not ours, and what is thought of a run's worker."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.events import DagsterEvent
 from dagster._core.launcher.base import WorkerStatus
 
 from harmony_pipelines.clients.processes import identity
-from harmony_pipelines.launcher import LocalRunLauncher
+from harmony_pipelines.launcher import LocalRunLauncher, missing_fences
 from harmony_pipelines.runs import WORKER_TAG
+
+OURS = Path(__file__).parents[1] / "dagster.yaml"
+
+
+def lacks(home: Path, **changed: Any) -> list[str]:
+    """What our `dagster.yaml` lacks once these of its parts are changed."""
+    whole = yaml.safe_load(OURS.read_text("utf-8"))
+    for part, values in changed.items():
+        whole[part] = {**whole[part], **values}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(whole))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return missing_fences(instance)
+
+
+def test_our_dagster_yaml_lacks_nothing(tmp_path: Path) -> None:
+    assert lacks(tmp_path) == []
+
+
+def test_dagsters_own_defaults_lack_the_launcher_and_the_monitoring(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert missing_fences(instance) == ["our run_launcher", "run_monitoring"]
+
+
+def test_monitoring_that_is_only_switched_on_lacks_what_dagster_gives_no_good_default(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dagster.yaml").write_text("run_monitoring: {enabled: true}\n")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert missing_fences(instance) == [
+            "our run_launcher",
+            "run_monitoring: poll_interval_seconds (at most 30)",
+            "run_monitoring: max_runtime_seconds",
+            "run_monitoring: free_slots_after_run_end_seconds (at most 600)",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("poll_interval_seconds", 120, "poll_interval_seconds (at most 30)"),
+        ("start_timeout_seconds", 0, "start_timeout_seconds (at most 600)"),
+        ("start_timeout_seconds", 3600, "start_timeout_seconds (at most 600)"),
+        ("cancel_timeout_seconds", 0, "cancel_timeout_seconds (at most 600)"),
+        ("max_runtime_seconds", 0, "max_runtime_seconds"),
+        ("free_slots_after_run_end_seconds", 0, "free_slots_after_run_end_seconds (at most 600)"),
+    ],
+)
+def test_each_part_of_the_monitoring_that_is_off_or_too_slow_is_named(
+    name: str, value: int, said: str, tmp_path: Path
+) -> None:
+    assert lacks(tmp_path, run_monitoring={name: value}) == [f"run_monitoring: {said}"]
+
+
+def test_monitoring_that_is_off_is_one_fault_and_not_six(tmp_path: Path) -> None:
+    assert lacks(tmp_path, run_monitoring={"enabled": False}) == ["run_monitoring"]
+
+
+def test_run_retries_that_are_on_are_named(tmp_path: Path) -> None:
+    assert lacks(tmp_path, run_retries={"enabled": True}) == ["run_retries: {enabled: false}"]
 
 
 @dg.job
