@@ -18,6 +18,7 @@ import dagster as dg
 from harmony_pipelines.clients.processes import MARK, identity, module_command
 from harmony_pipelines.domain.errors import HarmonyError
 from harmony_pipelines.endings import job_of, tell_when_over
+from harmony_pipelines.last_word import say_last
 from harmony_pipelines.launcher import missing_fences
 from harmony_pipelines.runs import (
     MAX_RUNTIME_TAG,
@@ -27,7 +28,7 @@ from harmony_pipelines.runs import (
     seconds_left,
 )
 from harmony_pipelines.settings import Settings, load_settings
-from harmony_pipelines.watchdog import DONE, Orders, encoded
+from harmony_pipelines.watchdog import DONE, Orders, encoded, past_limit
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -109,7 +110,7 @@ class DeadlineExecutor(dg.Executor):
         )
         until = time.monotonic() + orders.left_s
         _end_at_once()
-        with _watched(orders), _cancelled_if_interrupted(run.run_id, instance):
+        with _watched(orders), _ended_if_interrupted(orders, until, instance):
             events = self._inner.execute(plan_context, execution_plan)
             yield from tell_when_over(run, instance, events, until, plan_context.log)
 
@@ -150,15 +151,32 @@ def _say_what_the_home_lacks(plan_context: "PlanOrchestrationContext") -> None:
 
 
 @contextmanager
-def _cancelled_if_interrupted(run_id: str, instance: dg.DagsterInstance) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM cancel a run, as Terminate does; Dagster would call it failed."""
+def _ended_if_interrupted(
+    orders: Orders, until: float, instance: dg.DagsterInstance
+) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM cancel a run, as Terminate does; Dagster would call it failed.
+
+    At the limit it is the watchdog that interrupts; then the command's last line says so.
+    """
     try:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-        run = instance.get_run_by_id(run_id)
-        if run is not None and run.status is dg.DagsterRunStatus.STARTED:
+        run = instance.get_run_by_id(orders.run_id)
+        is_at_work = run is not None and run.status is dg.DagsterRunStatus.STARTED
+        if time.monotonic() >= until:
+            message = _why_failed(instance, orders.run_id) or past_limit(orders.limit_s, "")
+            say_last(f"Failed: {message}")
+            if run is not None and is_at_work:  # what only this process knows of
+                instance.report_run_failed(run, message)
+        elif run is not None and is_at_work:
             instance.report_run_canceling(run, "Interrupted from outside; cancelling.")
         raise
+
+
+def _why_failed(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    return events[-1].message if events else None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from harmony_pipelines.clients.file_errors import file_error, is_of_the_machine
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason

@@ -33,6 +33,7 @@ DONE = b"done\n"
 GRACE_SECONDS = 3.0
 """How long a worker is given to end by itself once it is told to."""
 
+_BY_FORCE = "Its process did not end when it was asked to, so it was killed."
 _POLL_SECONDS = 1.0
 _REPORT_SECONDS = 3.0
 _READY_SECONDS = 30.0
@@ -133,6 +134,7 @@ class Watchdog:
         told.join(_REPORT_SECONDS)  # a worker stopped inside a write holds Dagster's database
         family = self._family()
         if self._worker is not None and not processes.interrupt(self._worker, GRACE_SECONDS):
+            print(f"Failed: {message} {_BY_FORCE}", file=sys.stderr, flush=True)
             family = [*self._family(), self._worker]
         self._say_stuck(processes.kill([*family, *self._family()]))
         told.join(_REPORT_SECONDS)

@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 LOCATION = "harmony_pipelines.definitions"
 LAUNCH = """
@@ -20,6 +22,9 @@ mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 """
 TERMINATE = """
 mutation($id: String!) { terminateRun(runId: $id) { __typename } }
+"""
+SWITCH_ON = """
+mutation($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { __typename } }
 """
 _USERS_OWN = ("HARMONY_", "SPOTIPY_", "DAGSTER_", "BEETS")
 
@@ -45,11 +50,35 @@ def wait_until(condition: Callable[[], Any], seconds: float) -> Any:
     raise AssertionError("it did not come in time")
 
 
+class Program(subprocess.Popen[bytes]):
+    """A process that prints into a file: it never has to wait for somebody to read."""
+
+    def __init__(self, command: Sequence[str], **options: Any) -> None:
+        self._output, name = tempfile.mkstemp()
+        Path(name).unlink()
+        said = {"stdin": subprocess.DEVNULL, "stdout": self._output, "stderr": self._output}
+        super().__init__(command, **said, **options)
+
+    def said(self) -> str:
+        """What it has printed by now; its place in the file is not moved."""
+        return os.pread(self._output, os.fstat(self._output).st_size, 0).decode(errors="replace")
+
+    def ended(self, seconds: float) -> str:
+        """Wait for its end; what it printed."""
+        self.wait(seconds)
+        return self.said()
+
+    def __del__(self, *arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._output)
+        super().__del__(*arguments)
+
+
 @dataclass(frozen=True)
 class Dev:
     """One `make dev` and the address of its UI."""
 
-    process: subprocess.Popen[str]
+    process: Program
     port: int
     location: str = LOCATION
 
@@ -71,14 +100,28 @@ class Dev:
             return bool(self.ask(query)["repositoriesOrError"].get("nodes"))
         return False
 
-    def launch(self, job: str) -> str:
+    def launch(self, job: str, config: Mapping[str, Any] | None = None, **tags: str) -> str:
         selector = {
             "repositoryLocationName": self.location,
             "repositoryName": "__repository__",
             "jobName": job,
         }
-        answer = self.ask(LAUNCH, p={"selector": selector, "runConfigData": {}})["launchRun"]
-        return answer["run"]["runId"]
+        params = {
+            "selector": selector,
+            "runConfigData": config or {},
+            "executionMetadata": {
+                "tags": [{"key": name, "value": value} for name, value in tags.items()]
+            },
+        }
+        return self.ask(LAUNCH, p=params)["launchRun"]["run"]["runId"]
+
+    def switch_on(self, schedule: str) -> None:
+        selector = {
+            "repositoryLocationName": self.location,
+            "repositoryName": "__repository__",
+            "scheduleName": schedule,
+        }
+        self.ask(SWITCH_ON, s=selector)
 
     def terminate(self, run_id: str) -> None:
         """What a click on Terminate asks."""
@@ -104,32 +147,21 @@ class Dev:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Stop it; what it printed."""
         self.process.send_signal(number)
-        return self.process.communicate(timeout=60)[0] or ""
+        return self.process.ended(60)
 
 
-def begin_dev(
-    environment: Mapping[str, str], *options: str, output: IO[str] | int = subprocess.PIPE
-) -> Dev:
+def begin_dev(environment: Mapping[str, str], *options: str) -> Dev:
     """Start it as a script does in the background: with SIGINT ignored."""
     port = free_port()
     command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
     command += [sys.executable, "-m", "harmony_pipelines.dev", *options]
-    process = subprocess.Popen(
-        command,
-        env={**environment, "HARMONY_UI_PORT": str(port)},
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return Dev(process, port)
+    return Dev(Program(command, env={**environment, "HARMONY_UI_PORT": str(port)}), port)
 
 
 @contextlib.contextmanager
-def dev(
-    environment: Mapping[str, str], *options: str, output: IO[str] | int = subprocess.PIPE
-) -> Iterator[Dev]:
+def dev(environment: Mapping[str, str], *options: str) -> Iterator[Dev]:
     """A `make dev` whose definitions are loaded."""
-    begun = begin_dev(environment, *options, output=output)
+    begun = begin_dev(environment, *options)
     try:
         wait_until(begun.is_loaded, 120)
         yield begun

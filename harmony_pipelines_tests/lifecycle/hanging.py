@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import dagster as dg
 import httpx
@@ -16,7 +17,8 @@ import httpx
 from harmony_pipelines.executor import deadline_executor
 from harmony_pipelines.runs import MAX_RUNTIME_TAG
 
-LIMIT_SECONDS = 6
+LIMIT_SECONDS = 8
+EXECUTORS = ("in_process", "multiprocess")
 _FOR_EVER = 10**9
 
 _DEAF_CHILD = (
@@ -112,24 +114,46 @@ def healthy() -> None:
     nothing()
 
 
-@dg.asset(op_tags={})
-def hanging_asset() -> None:
-    time.sleep(_FOR_EVER)
+def _asset(hang) -> dg.AssetsDefinition:
+    @dg.asset(name=f"asset_{hang.__name__}")
+    def asset() -> None:
+        hang()
+
+    return asset
+
+
+@dg.asset
+def healthy_asset() -> None:
+    """Is there at once."""
+
+
+def in_executor(executor: str) -> dict[str, Any]:
+    """The config of a run whose steps run in its process, or each in one of its own."""
+    return {"execution": {"config": {executor: {}}}}
+
+
+def schedule_name(job: str, executor: str) -> str:
+    return f"{job}_{executor}_schedule"
+
+
+def _schedule(job: dg.JobDefinition, executor: str) -> dg.ScheduleDefinition:
+    name = schedule_name(job.name, executor)
+
+    @dg.schedule(job=job, cron_schedule="* * * * *", name=name, execution_timezone="UTC")
+    def once(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        begun = dg.RunsFilter(tags={"dagster/schedule_name": name})
+        if context.instance.get_run_records(begun, limit=1):
+            return dg.SkipReason("It has run.")
+        return dg.RunRequest(run_config=in_executor(executor))
+
+    return once
 
 
 JOBS = [_job(hang) for hang in HANGS]
 
 defs = dg.Definitions(
-    assets=[hanging_asset],
+    assets=[*(_asset(hang) for hang in HANGS), healthy_asset],
     jobs=[*JOBS, leaves_children, healthy],
-    schedules=[
-        dg.ScheduleDefinition(
-            name=f"{job.name}_schedule",
-            job=job,
-            cron_schedule="* * * * *",
-            execution_timezone="UTC",
-        )
-        for job in JOBS
-    ],
+    schedules=[_schedule(job, executor) for job in JOBS for executor in EXECUTORS],
     executor=deadline_executor,
 )

@@ -263,8 +263,7 @@ def main() -> None:
             "HARMONY_HEARTBEAT_URL": hook.heartbeat_url,
             "HARMONY_UI_PORT": "0",
         }
-        log = (folder / "make-dev.log").open("w", encoding="utf-8")
-        with log, dev(user.environment, output=log) as running:
+        with dev(user.environment) as running:
             world = World(user, running)
             world.watch(_THREE)
             world.switch_on()
@@ -276,6 +275,8 @@ def main() -> None:
                 do()
             time.sleep(max(0.0, start + minutes * 60 - time.monotonic()))
             world.say("the end: SIGTERM")
+            said = running.stop()
+        (folder / "make-dev.log").write_text(said, encoding="utf-8")
         told = tell(user, world, hook, began)
     (folder / "story.txt").write_text(told, encoding="utf-8")
     print(told)

@@ -16,7 +16,7 @@ from harmony_pipelines.demo import faults
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines_tests.lifecycle.browser import CHROMIUM, browser
 from harmony_pipelines_tests.lifecycle.dev_process import Dev, dev, wait_until
-from harmony_pipelines_tests.lifecycle.test_deadlines import left_of
+from harmony_pipelines_tests.lifecycle.place import left_of
 from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
 
 SOON = 5
@@ -146,7 +146,7 @@ def test_ctrl_c_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user, j
     run = user.records()[0].dagster_run
     assert process.returncode != 0
     assert (run.status, took < SOON) == (dg.DagsterRunStatus.CANCELED, True), took
-    assert (left_of(run.run_id), user.locks_held()) == ([], [])
+    assert (left_of(run), user.locks_held()) == ([], [])
     code, _, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", job)
     assert code == 0, printed
 
@@ -189,7 +189,7 @@ def ended_by(terminate, user, served: Dev, moment) -> None:
         terminate(run_id)
         wait_until(lambda: served.runs()[run_id] == "CANCELED", 30)
         took = time.monotonic() - told
-        wait_until(lambda: not left_of(run_id), 5)
+        wait_until(lambda: not left_of(user.records()[0].dagster_run), 5)
 
     assert took < SOON, (moment, took)
     assert user.locks_held() == []

@@ -235,7 +235,7 @@ def test_a_killed_process_comes_back_by_itself(ui: Dev, which: str) -> None:
 def test_a_second_make_dev_on_the_same_home_is_a_conflict(ui: Dev, user: DemoHome) -> None:
     with demo_server(user) as server:
         second = begin_dev(user.environment(server))
-        printed = second.process.communicate(timeout=60)[0]
+        printed = second.process.ended(60)
 
     assert second.process.returncode == 2
     assert "CONFLICT: " in printed
@@ -271,7 +271,7 @@ def test_killed_itself_it_takes_its_services_along(tmp_path: Path) -> None:
     alive = begun.processes()
 
     begun.process.kill()
-    begun.process.communicate(timeout=60)
+    begun.process.wait(60)
 
     wait_until(lambda: not any(_is_alive(pid) for pid in alive), 30)
 

@@ -24,7 +24,7 @@ import pytest
 
 from harmony_pipelines.runs import WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import wait_until
-from harmony_pipelines_tests.lifecycle.test_deadlines import left_of
+from harmony_pipelines_tests.lifecycle.place import left_of
 from harmony_pipelines_tests.lifecycle.user import DEFINITIONS, User
 
 SEED = int(os.environ.get("HARMONY_TEST_SEED", "20261126"))
@@ -150,7 +150,7 @@ class Killing:
             daemon.communicate(timeout=60)
         assert self._user.locks_held() == []
         for record in self._user.records():
-            assert left_of(record.dagster_run.run_id) == []
+            assert left_of(record.dagster_run) == []
 
     def _going_on(self) -> list[str]:
         runs = [record.dagster_run for record in self._user.records()]
