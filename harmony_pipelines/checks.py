@@ -70,7 +70,6 @@ def whole_tables(
         settings = load_settings()
         store = catalogue.open(settings)
         for check in CHECKS:
-            key = dg.AssetCheckKey(dg.AssetKey(check.asset), check.name)
-            if key in context.selected_asset_check_keys:
+            if check.key in context.selected_asset_check_keys:
                 told = check.evaluate(store, settings)
                 yield dg.AssetCheckResult(asset_key=check.asset, check_name=check.name, **told)

@@ -87,7 +87,9 @@ class Catalogue:
 
 
 def _rows(connection: Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    result = connection.execute(statement)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
 
 
 def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]:

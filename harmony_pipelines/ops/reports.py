@@ -51,7 +51,7 @@ def bring_up_to_date(
             context.log_event(event)
     except HarmonyError as error:
         problems.append(problem(error))
-    log_checks(context, store, settings, _REFRESHED)
+    log_checks(context, store, settings, _REFRESHED, written=numbers["requests"] > 0)
     return problems
 
 

@@ -29,6 +29,13 @@ class Check:
     name: str
     description: str
     severity: dg.AssetCheckSeverity = _ERROR
+    lasts: bool = True
+    """Whether it goes on holding until a refresh writes: no other work or time may break it."""
+
+    @property
+    def key(self) -> dg.AssetCheckKey:
+        """Its name to Dagster."""
+        return dg.AssetCheckKey(dg.AssetKey(self.asset), self.name)
 
     def evaluate(self, store: "Catalogue", settings: Settings) -> dict[str, Any]:
         """Whether it holds, and the rows that break it, as arguments of a result."""
@@ -74,12 +81,14 @@ CHECKS = (
         "No artist that was listed before is overdue by more than two days. Dagster's own "
         "freshness is the asset's, not the artist's.",
         _WARN,
+        lasts=False,
     ),
     Check(
         "spotify_albums",
         "no_daily_budget_was_exceeded",
         "No family of Spotify's endpoints was called more often in 24 hours than the budget then "
         "in force allowed: HARMONY_SPOTIFY_DAILY_REQUESTS, or less where Spotify's quota was less.",
+        lasts=False,
     ),
     Check("spotify_tracks", "tracks_are_stored_once", "No track of an artist is stored twice."),
     Check(
@@ -98,25 +107,35 @@ CHECKS = (
         "album_matches",
         "every_match_names_a_known_album",
         "Both albums of a match exist: in the library, and in the catalogue or a search.",
+        lasts=False,
     ),
     Check(
         "embedded_artwork",
         "nothing_outside_the_library_was_touched",
         "Every file that a run changed lies in a folder of the library, as the settings name them "
         "now.",
+        lasts=False,
     ),
 )
 
 
 def log_checks(
-    context: Context, store: "Catalogue", settings: Settings, assets: Collection[str]
+    context: Context,
+    store: "Catalogue",
+    settings: Settings,
+    assets: Collection[str],
+    *,
+    written: bool = True,
 ) -> None:
     """Evaluate the checks of the assets that an op brought up to date, as their own run would.
 
-    What cannot be evaluated just now says so in the log and holds up nothing.
+    Where the run has `written` nothing, what was seen to hold since the last write is left as it
+    was seen. What cannot be evaluated just now says so in the log and holds up nothing.
     """
-    for check in CHECKS:
-        if check.asset not in assets:
+    checks = [check for check in CHECKS if check.asset in assets]
+    still_hold = set[dg.AssetCheckKey]() if written else _still_hold(context, store, checks)
+    for check in checks:
+        if check.key in still_hold:
             continue
         try:
             told = check.evaluate(store, settings)
@@ -128,3 +147,17 @@ def log_checks(
                 asset_key=dg.AssetKey(check.asset), check_name=check.name, **told
             )
         )
+
+
+def _still_hold(context: Context, store: "Catalogue", checks: list[Check]) -> set[dg.AssetCheckKey]:
+    """The checks that passed after the last refresh that wrote, also one that was killed."""
+    from harmony_pipelines.steps.soundness import last_written
+
+    lasting = [check.key for check in checks if check.lasts]
+    last = last_written(store)
+    found = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(lasting)
+    return {
+        key
+        for key, record in found.items()
+        if record.event and record.status.value == "SUCCEEDED" and record.event.timestamp >= last
+    }

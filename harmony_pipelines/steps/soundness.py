@@ -50,6 +50,19 @@ class Found:
     columns: tuple[str, ...]
 
 
+def last_written(store: Catalogue) -> float:
+    """When a refresh last wrote, at the latest; the tables tell seconds, so a second is added."""
+    newest = (
+        tables.watchlist.c.added_at,
+        tables.refresh_state.c.last_attempt_at,
+        tables.spotify_artists.c.fetched_at,
+        tables.spotify_albums.c.fetched_at,
+    )
+    latest = sa.union_all(*(sa.select(sa.func.max(each).label("at")) for each in newest))
+    moments = [datetime.fromisoformat(row["at"]) for row in store.rows(latest) if row["at"]]
+    return max(moments).timestamp() + 1 if moments else 0.0
+
+
 def every_partition_is_one_artist(world: World) -> Found:
     """Two artists under one partition key would share their state in the UI."""
     return _repeated(world, tables.watchlist, tables.watchlist.c.partition_key)

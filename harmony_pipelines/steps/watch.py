@@ -94,21 +94,25 @@ def read(settings: Settings, store: Catalogue, sources: Sources, now: datetime) 
             raise
         return WatchlistRead(watched, store.table(tables.watchlist_review), [problem(error)])
     groups = watchlist.default_groups or settings.album_groups
-    settler = Settler(_memory(store), sources.open_lookup, now, _known(sources))
+    reviewed = store.table(tables.watchlist_review)
+    settler = Settler(_memory(store, reviewed), sources.open_lookup, now, _known(sources))
     cost = _cost(settler, watchlist.entries, beets, len(groups)) if beets else None
     if cost:
         sources.log(str(cost))
-    rows = _rows(store, _settled(settler, watchlist.entries, beets), groups, now)
+    rows = _rows(store, watched, _settled(settler, watchlist.entries, beets), groups, now)
     if fault:
         settler.problems.append(problem(fault))
         followed = {row["artist_id"] for row in rows}
         rows += [
             row for row in watched if row["source"] == BEETS and row["artist_id"] not in followed
         ]
-    store.replace_all({tables.watchlist: rows, tables.watchlist_review: settler.review})
+    rows.sort(key=lambda row: row["artist_id"])
+    review = sorted(settler.review, key=lambda row: row["line"])
+    if rows != watched or review != reviewed:
+        store.replace_all({tables.watchlist: rows, tables.watchlist_review: review})
     return WatchlistRead(
-        store.table(tables.watchlist),
-        store.table(tables.watchlist_review),
+        rows,
+        review,
         settler.problems,
         settler.waiting,
         settler.stopped,
@@ -213,10 +217,10 @@ def _known(sources: Sources) -> Callable[[str], Known]:
     return lambda name: artists().known(name)
 
 
-def _memory(store: Catalogue) -> Memory:
+def _memory(store: Catalogue, reviewed: list[Row]) -> Memory:
     return Memory(
         names={row["text"]: row for row in store.table(tables.watchlist_names)},
-        review={row["text"]: row for row in store.table(tables.watchlist_review)},
+        review={row["text"]: row for row in reviewed},
         keep=lambda row: store.save(tables.watchlist_names, [row]),
         keep_artist=lambda row: store.save(tables.spotify_artists, [row]),
     )
@@ -238,12 +242,13 @@ def _settled(
 
 def _rows(
     store: Catalogue,
+    watched: list[Row],
     settled: Iterable[tuple[WatchlistEntry, Resolved]],
     groups: tuple[str, ...],
     now: datetime,
 ) -> list[Row]:
     """The rows of `watchlist`; a key once given stays, whatever the artist is called later."""
-    known = {row["artist_id"]: row for row in store.table(tables.watchlist)}
+    known = {row["artist_id"]: row for row in watched}
     names = {row["artist_id"]: row["name"] for row in store.table(tables.spotify_artists)}
     rows: list[Row] = []
     for entry, artist in settled:

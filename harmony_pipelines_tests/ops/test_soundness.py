@@ -234,3 +234,49 @@ def test_a_refresh_leaves_its_assets_checked(home: Home, instance: dg.DagsterIns
         key = dg.AssetCheckKey(dg.AssetKey(check.asset), check.name)
         found = instance.get_latest_asset_check_evaluation_record(key)
         assert (found is None) == (check.asset == "embedded_artwork"), check.name
+
+
+def evaluated_in(instance: dg.DagsterInstance, run_id: str) -> set[str]:
+    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    logged = [entry.dagster_event for entry in instance.all_logs(run_id, of_type=kind)]
+    return {event.asset_check_evaluation_data.check_name for event in logged if event}
+
+
+def test_a_refresh_that_asked_for_nothing_leaves_what_was_seen_to_hold(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.watch(home.artist("Lumen Tide"))
+    assert home.refresh(instance).success
+    written_long_ago(home)
+    assert home.refresh(instance).success
+    idle = evaluated_in(instance, home.refresh(instance).run_id)
+    assert idle == {
+        "every_due_artist_was_refreshed",
+        "listings_are_as_fresh_as_their_cadence",
+        "no_daily_budget_was_exceeded",
+        "every_match_names_a_known_album",
+    }
+
+
+def test_what_did_not_hold_or_was_written_since_is_checked_though_nothing_was_asked_for(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    home.watch(home.artist("Lumen Tide", singles=1))
+    assert home.refresh(instance).success
+    written_long_ago(home)
+    home.change(tables.spotify_tracks, isrc="?")
+    whole = {check.name for check in CHECKS if check.asset != "embedded_artwork"}
+    home.change(tables.refresh_state, last_attempt_at="2999-01-01T00:00:00Z")
+    assert whole <= evaluated_in(instance, home.refresh(instance).run_id)
+    written_long_ago(home)
+    again = evaluated_in(instance, home.refresh(instance).run_id)
+    assert "isrcs_have_their_shape" in again
+    assert "tracks_are_stored_once" not in again
+
+
+def written_long_ago(home: Home) -> None:
+    long_ago = "2020-01-01T00:00:00Z"
+    home.change(tables.watchlist, added_at=long_ago)
+    home.change(tables.refresh_state, last_attempt_at=long_ago)
+    home.change(tables.spotify_artists, fetched_at=long_ago)
+    home.change(tables.spotify_albums, fetched_at=long_ago)
