@@ -13,6 +13,8 @@ from harmony_pipelines.clients.schema import bring_up_to_date
 
 Row = dict[str, Any]
 
+_ROWS_AT_ONCE = 5000
+
 
 def utc_text(moment: datetime) -> str:
     """The moment as the tables hold it: UTC ISO 8601 with seconds."""
@@ -49,9 +51,15 @@ class Catalogue:
         with reading(self.engine) as connection:
             return _rows(connection, statement)
 
+    def each(self, statement: sa.Select[*tuple[Any, ...]]) -> Iterator[Row]:
+        """What a statement selects, one dictionary after the other, however many there are."""
+        with reading(self.engine) as connection:
+            at_once = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+            yield from _dictionaries(at_once.execute(statement))
+
     def table(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Row]:
         """The rows of a table in the order of its key."""
-        return self.rows(sa.select(table).where(*where).order_by(*table.primary_key))
+        return self.rows(rows_of(table, *where))
 
     def count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         """How many rows of a table there are."""
@@ -77,7 +85,7 @@ class Catalogue:
         with self.writing() as connection:
             for table, rows in contents.items():
                 connection.execute(sa.delete(table))
-                for chunk in _chunks(rows, 5000):
+                for chunk in chunks(rows, _ROWS_AT_ONCE):
                     connection.execute(sa.insert(table), chunk)
 
     def save(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -86,13 +94,13 @@ class Catalogue:
             upsert(connection, table, rows)
 
 
-def _rows(connection: Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
-    result = connection.execute(statement)
-    names = tuple(result.keys())
-    return [dict(zip(names, row, strict=True)) for row in result]
+def rows_of(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
+    """The statement that selects rows of a table in the order of its key."""
+    return sa.select(table).where(*where).order_by(*table.primary_key)
 
 
-def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]:
+def chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]:
+    """The rows in lists of so many; the last may be shorter."""
     chunk: list[Row] = []
     for row in rows:
         chunk.append(dict(row))
@@ -101,3 +109,13 @@ def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]
             chunk = []
     if chunk:
         yield chunk
+
+
+def _rows(connection: Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
+    return list(_dictionaries(connection.execute(statement)))
+
+
+def _dictionaries(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Row]:
+    names = tuple(result.keys())
+    for row in result:
+        yield dict(zip(names, row, strict=True))

@@ -2,15 +2,17 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from harmony_pipelines.clients.file_errors import speaking_of
-from harmony_pipelines.clients.whole_files import sweep_temporary, write_whole
+from harmony_pipelines.clients.whole_files import sweep_temporary, write_pieces
 from harmony_pipelines.domain.readable import no_formula, readable, smaller_image, web_link
 
 Row = Mapping[str, Any]
@@ -38,33 +40,57 @@ MISSING_COLUMNS = (
 ROWS_OF_A_PAGE = 20_000
 """As many as a browser still sorts at once."""
 
+_ROWS_OF_A_PIECE = 5000
 _PAGES = Path(__file__).parent / "pages"
 _HEADINGS = ("Artist", "Title", "On the album", "Kind", "Released", "Tracks")
 _SPOTIFY = "https://open.spotify.com"
 _OWNER_ONLY = 0o700
 
 
-def write_report(folder: Path, name: str, content: str) -> Path:
+def write_report(folder: Path, name: str, pieces: Iterable[str]) -> Path:
     """Put a report into the folder, whole or not at all; what is there already stays as it is."""
-    path, data = folder / name, content.encode("utf-8", "replace")
+    path = folder / name
     with speaking_of(path):
         folder.mkdir(_OWNER_ONLY, parents=True, exist_ok=True)
         sweep_temporary(folder.iterdir())
-        if not path.is_file() or path.read_bytes() != data:
-            write_whole(path, data)
+        data = (piece.encode("utf-8", "replace") for piece in pieces)
+        write_pieces(path, data, unless_same=True)
     return path
 
 
-def missing_csv(rows: Iterable[Row]) -> str:
+def missing_csv(rows: Iterable[Row]) -> Iterator[str]:
     """What is missing as CSV (RFC 4180, UTF-8), which no spreadsheet takes for formulas."""
     import pandas as pd
 
-    cells = [[no_formula(readable(row[name])) for name in MISSING_COLUMNS] for row in rows]
-    frame = pd.DataFrame(cells, columns=list(MISSING_COLUMNS), dtype=object)
-    return frame.to_csv(index=False, lineterminator="\r\n")
+    head, rows = True, iter(rows)
+    while (some := [*islice(rows, _ROWS_OF_A_PIECE)]) or head:
+        cells = [[no_formula(readable(row[name])) for name in MISSING_COLUMNS] for row in some]
+        frame = pd.DataFrame(cells, columns=list(MISSING_COLUMNS), dtype=object)
+        yield frame.to_csv(index=False, header=head, lineterminator="\r\n")
+        head = False
 
 
-def missing_page(rows: Sequence[Row]) -> str:
+@dataclass
+class Passed:
+    """What a page says of rows that went by: the first ones, and how many there were."""
+
+    first: list[Row] = field(default_factory=list)
+    albums: int = 0
+    tracks: int = 0
+    artists: set[str] = field(default_factory=set)
+
+    def by(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows themselves, each noted as it goes by."""
+        for row in rows:
+            if len(self.first) < ROWS_OF_A_PAGE:
+                self.first.append(row)
+            self.artists.add(row["artist_id"])
+            self.tracks += bool(row["track_id"])
+            self.albums += not row["track_id"]
+            yield row
+
+
+def missing_page(passed: Passed) -> Iterator[str]:
     """What is missing as a page that needs no other file and asks nobody anything."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -73,19 +99,17 @@ def missing_page(rows: Sequence[Row]) -> str:
     style, script = (
         _PAGES.joinpath(f"missing.{kind}").read_text("utf-8") for kind in ("css", "js")
     )
-    tracks = sum(bool(row["track_id"]) for row in rows)
-    shown = rows[:ROWS_OF_A_PAGE]
-    return pages.get_template("missing.html").render(
+    return pages.get_template("missing.html").generate(
         style=Markup(style),
         style_hash=_hash(style),
         script=Markup(script),
         script_hash=_hash(script),
         headings=_HEADINGS,
-        rows=[{name: readable(row[name]) for name in MISSING_COLUMNS} for row in shown],
-        albums=len(rows) - tracks,
-        tracks=tracks,
-        artists=len({row["artist_id"] for row in rows}),
-        more=len(rows) > len(shown),
+        rows=[{name: readable(row[name]) for name in MISSING_COLUMNS} for row in passed.first],
+        albums=passed.albums,
+        tracks=passed.tracks,
+        artists=len(passed.artists),
+        more=passed.albums + passed.tracks > len(passed.first),
     )
 
 

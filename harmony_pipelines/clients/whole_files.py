@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever ends the writer."""
 
+import filecmp
 import os
 import tempfile
 import time
@@ -14,12 +15,20 @@ TEMPORARY = ".tmp-"
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put the bytes into a file readable by its owner only, synced and renamed into place."""
+    write_pieces(path, [data])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], *, unless_same: bool = False) -> None:
+    """The same with bytes that come in pieces; `unless_same` leaves a file that has them."""
     number, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)  # mode 0600
     temporary = Path(name)
     try:
         with os.fdopen(number, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
+            if unless_same and path.is_file() and filecmp.cmp(temporary, path, shallow=False):
+                temporary.unlink()
+                return
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:

@@ -17,13 +17,14 @@ a-z0-9, which makes all Japanese titles, and "..." and "?", equal.
 """
 
 import json
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harmony_pipelines.domain.decisions import Decisions
-from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS_IDS, normalise_upc
+from harmony_pipelines.domain.identifiers import VARIOUS_ARTISTS_IDS, normalise_isrc, normalise_upc
 from harmony_pipelines.domain.recordings import (
     SAME_DURATION_MS,
     Recording,
@@ -169,12 +170,6 @@ class SpotifyAlbum:
     @classmethod
     def of(cls, album: Row, tracks: Sequence[Row] = (), watched_artist: str = "") -> "SpotifyAlbum":
         """The album of a `spotify_albums` row and its `spotify_tracks` rows."""
-        names = tuple(
-            "Various Artists" if artist_id in VARIOUS_ARTISTS_IDS else name
-            for artist_id, name in artists_in(album)
-        )
-        # Spotify may know the artist by a newer name than the one this album was credited to.
-        own = text_in(album, "album_group") != "appears_on" and watched_artist
         return cls(
             album_id=text_in(album, "album_id"),
             name=text_in(album, "name"),
@@ -182,11 +177,21 @@ class SpotifyAlbum:
             year=ReleaseDate.of_row(album).year,
             upc=normalise_upc(text_in(album, "upc")),
             title=title_of(text_in(album, "name")),
-            artists=tuple(dict.fromkeys((*names, own) if own else names)),
+            artists=_artist_names(album, watched_artist),
             count=number_in(album, "total_tracks") or len(tracks),
             removed=bool(text_in(album, "removed_at")),
             recordings=tuple(Recording.of_spotify(track) for track in tracks),
         )
+
+
+def _artist_names(album: Row, watched_artist: str) -> tuple[str, ...]:
+    names = tuple(
+        "Various Artists" if artist_id in VARIOUS_ARTISTS_IDS else name
+        for artist_id, name in artists_in(album)
+    )
+    # Spotify may know the artist by a newer name than the one this album was credited to.
+    own = text_in(album, "album_group") != "appears_on" and watched_artist
+    return tuple(dict.fromkeys((*names, own) if own else names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,46 +264,53 @@ class CatalogueIndex:
     """The Spotify albums of the catalogue, found by id, UPC, ISRC and artist.
 
     Comparing every album with every other is what this avoids: `candidates_for` gives the few of
-    the same artist whose titles are at all alike, and those that share an identifier.
+    the same artist whose titles are at all alike, and those that share an identifier. Little is
+    held of each album, so that a large catalogue fits into memory.
     """
 
     def __init__(
         self, albums: Iterable[Row], tracks: Iterable[Row], artist_names: Mapping[str, str]
     ) -> None:
-        """Index `spotify_albums` and `spotify_tracks` rows; `artist_names` is by artist id."""
-        self._by_id: dict[str, SpotifyAlbum] = {}
+        """Index `spotify_albums` and `spotify_tracks` rows; `artist_names` is by artist id.
+
+        Of the tracks only those matter whose ISRC the library has, and of them only that and the
+        album's id.
+        """
+        self._stored_by: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
         self._by_upc: defaultdict[str, set[str]] = defaultdict(set)
         self._by_isrc: defaultdict[str, set[str]] = defaultdict(set)
         self._by_artist: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        tracks_of = tracks_by_album(tracks)
         for row in albums:
-            watched_artist = artist_names.get(text_in(row, "artist_id"), "")
-            self._add(
-                SpotifyAlbum.of(row, tracks_of.get(text_in(row, "album_id"), ()), watched_artist)
-            )
+            self._add(row, artist_names)
+        for track in tracks:
+            album_id, isrc = text_in(track, "album_id"), normalise_isrc(text_in(track, "isrc"))
+            if isrc and album_id in self._stored_by:
+                self._by_isrc[isrc].add(album_id)
 
-    def _add(self, album: SpotifyAlbum) -> None:
-        for key in {key for name in album.artists for key in artist_keys(name)}:
-            self._by_artist[key][album.album_id] = album.title.base
-        known = self._by_id.get(album.album_id)
-        # Stored once for every watched artist on it, and not always equally complete.
-        if known is None or (album.removed, not album.upc) < (known.removed, not known.upc):
-            self._by_id[album.album_id] = album
-        if album.upc:
-            self._by_upc[album.upc].add(album.album_id)
-        for recording in album.recordings:
-            if recording.isrc:
-                self._by_isrc[recording.isrc].add(album.album_id)
+    def _add(self, row: Row, artist_names: Mapping[str, str]) -> None:
+        album_id, artist_id = text_in(row, "album_id"), text_in(row, "artist_id")
+        self._stored_by[album_id] += (sys.intern(artist_id),)
+        names = _artist_names(row, artist_names.get(artist_id, ""))
+        title = title_of(text_in(row, "name")).base
+        for key in {key for name in names for key in artist_keys(name)}:
+            self._by_artist[key][album_id] = title
+        upc = normalise_upc(text_in(row, "upc"))
+        if upc:
+            self._by_upc[upc].add(album_id)
 
-    def candidates_for(self, album: LibraryAlbum) -> list[SpotifyAlbum]:
-        """The Spotify albums worth comparing with a library album, by album id."""
+    def artists_of(self, album_ids: Iterable[str]) -> set[str]:
+        """The ids of the artists under whom the albums are stored."""
+        return {artist for album_id in album_ids for artist in self._stored_by[album_id]}
+
+    def candidates_for(self, album: LibraryAlbum) -> list[str]:
+        """The ids of the Spotify albums worth comparing with a library album."""
         found = {
-            *({album.spotify_album_id} & self._by_id.keys()),
+            *({album.spotify_album_id} & self._stored_by.keys()),
             *(self._by_upc.get(album.upc, ()) if album.upc else ()),
             *self._sharing_isrcs(album),
             *self._alike(album),
         }
-        return [self._by_id[album_id] for album_id in sorted(found)]
+        return sorted(found)
 
     def _sharing_isrcs(self, album: LibraryAlbum) -> list[str]:
         isrcs = _isrcs(album.recordings)
@@ -324,19 +336,46 @@ class CatalogueIndex:
         ]
 
 
+def comparable(
+    albums: Iterable[Row], tracks: Iterable[Row], artist_names: Mapping[str, str]
+) -> dict[str, SpotifyAlbum]:
+    """The albums of `spotify_albums` and `spotify_tracks` rows by id, each as its best row has it.
+
+    An album is stored once for every watched artist on it, and not always equally complete.
+    """
+    tracks_of = tracks_by_album(tracks)
+    found: dict[str, SpotifyAlbum] = {}
+    for row in albums:
+        watched_artist = artist_names.get(text_in(row, "artist_id"), "")
+        album = SpotifyAlbum.of(row, tracks_of.get(text_in(row, "album_id"), ()), watched_artist)
+        known = found.get(album.album_id)
+        if known is None or (album.removed, not album.upc) < (known.removed, not known.upc):
+            found[album.album_id] = album
+    return found
+
+
 def match_library(
-    albums: Iterable[Row], tracks: Iterable[Row], index: CatalogueIndex, decisions: Decisions
+    albums: Iterable[Row],
+    tracks: Iterable[Row],
+    index: CatalogueIndex,
+    bodies: Callable[[set[str]], Mapping[str, SpotifyAlbum]],
+    decisions: Decisions,
 ) -> list[AlbumMatch]:
-    """The match of every `beets_albums` row, in order; `tracks` are `beets_tracks` rows."""
+    """The match of every `beets_albums` row, in order; `tracks` are `beets_tracks` rows.
+
+    `bodies` gives the Spotify albums of the ids that the index names.
+    """
     tracks_of: defaultdict[str, list[Row]] = defaultdict(list)
     for track in tracks:
         tracks_of[text_in(track, "beets_album_id")].append(track)
+    own = [
+        LibraryAlbum.of(row, tracks_of.get(text_in(row, "beets_album_id"), ())) for row in albums
+    ]
+    named = [index.candidates_for(album) for album in own]
+    known = bodies({album_id for album_ids in named for album_id in album_ids})
     return [
-        match_album(album, index.candidates_for(album), decisions)
-        for album in (
-            LibraryAlbum.of(row, tracks_of.get(text_in(row, "beets_album_id"), ()))
-            for row in albums
-        )
+        match_album(album, [known[each] for each in album_ids if each in known], decisions)
+        for album, album_ids in zip(own, named, strict=True)
     ]
 
 

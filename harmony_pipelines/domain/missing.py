@@ -5,8 +5,8 @@ be there after all is hidden, with the reason, rather than listed.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from harmony_pipelines.domain.decisions import Decisions
@@ -63,41 +63,35 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Listings:
-    """The catalogue: names by artist id, `spotify_albums` and `spotify_tracks` rows."""
+    """The catalogue, or some artists of it: names by artist id, and `spotify_albums` rows.
+
+    `tracks` gives the `spotify_tracks` rows of the albums of these ids: of most they do not matter.
+    """
 
     artist_names: Mapping[str, str]
     albums: Sequence[Row]
-    tracks: Sequence[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """The library: `beets_albums` and `beets_tracks` rows, and the matches of its albums."""
-
-    albums: Sequence[Row]
-    tracks: Sequence[Row]
-    matches: Sequence[AlbumMatch]
+    tracks: Callable[[Collection[str]], Iterable[Row]]
 
 
 def missing_from_library(
-    listings: Listings, library: Library | None, wishes: Wishes
+    listings: Listings, library: "Library | None", wishes: Wishes
 ) -> list[dict[str, object]]:
     """The rows of `missing_from_library`, by artist, album and position on it."""
-    if library is None or not library.albums:
+    if library is None or library.is_empty:
         return []
-    owned = _Owned(library)
-    tracks_of = tracks_by_album(listings.tracks)
-    albums = sorted(
+    listed = sorted(
         listings.albums, key=lambda row: (text_in(row, "artist_id"), text_in(row, "album_id"))
     )
+    names = listings.artist_names
+    albums = [_Album.of(row, names.get(text_in(row, "artist_id"), "")) for row in listed]
+    compared = {album.album_id for album in albums if library.may_tell_by_tracks(album)}
+    tracks_of = tracks_by_album(listings.tracks(compared)) if compared else {}
     rows: list[dict[str, object]] = []
-    for row in albums:
-        album_id = text_in(row, "album_id")
-        name = listings.artist_names.get(text_in(row, "artist_id"), "")
-        album = _Album.of(row, name, tracks_of.get(album_id, ()))
-        copies = owned.copies_of(album_id)
+    for each in albums:
+        album = each.with_tracks(tracks_of.get(each.album_id, ()))
+        copies = library.copies_of(album.album_id)
         if copies is None:
-            rows.append(_album_row(album, _why_hidden(album, owned, wishes)))
+            rows.append(_album_row(album, _why_hidden(album, library, wishes)))
         else:
             rows.extend(_track_rows(album, copies, _hidden_by_user_or_spotify(album, wishes)))
     return rows
@@ -112,10 +106,10 @@ class _Album:
     artists: frozenset[str]
     group: str
     title: str
-    tracks: Sequence[tuple[Row, Recording]]
+    tracks: Sequence[tuple[Row, Recording]] = ()
 
     @classmethod
-    def of(cls, row: Row, artist_name: str, tracks: Sequence[Row]) -> "_Album":
+    def of(cls, row: Row, artist_name: str) -> "_Album":
         group = text_in(row, "album_group") or text_in(row, "album_type")
         names = [name for _, name in artists_in(row)]
         if not names or group != "appears_on":
@@ -128,8 +122,11 @@ class _Album:
             artists=frozenset(key for name in names for key in artist_keys(name)),
             group=group,
             title=title_of(text_in(row, "name")).base,
-            tracks=[(track, Recording.of_spotify(track)) for track in tracks],
         )
+
+    def with_tracks(self, tracks: Sequence[Row]) -> "_Album":
+        recordings = [(track, Recording.of_spotify(track)) for track in tracks]
+        return replace(self, tracks=recordings) if recordings else self
 
     @property
     def recordings(self) -> list[Recording]:
@@ -141,32 +138,42 @@ class _Album:
         return 0 < (number_in(self.row, "total_tracks") or 0) <= len(self.tracks)
 
 
-class _Owned:
+class Library:
     """What the library has, found by Spotify album, by title and by recording."""
 
-    def __init__(self, library: Library) -> None:
-        tracks_of: defaultdict[str, list[Row]] = defaultdict(list)
-        for track in library.tracks:
-            tracks_of[text_in(track, "beets_album_id")].append(track)
-        recordings = {
-            album_id: [Recording.of_beets(track) for track in tracks]
-            for album_id, tracks in tracks_of.items()
-        }
-        self._copies = _copies(library.matches, recordings)
-        self._undecided = _undecided(library.matches)
-        self._editions: defaultdict[tuple[str, str], list[list[Recording]]] = defaultdict(list)
+    def __init__(
+        self, albums: Iterable[Row], tracks: Iterable[Row], matches: Iterable[AlbumMatch]
+    ) -> None:
+        """From `beets_albums` and `beets_tracks` rows, which are not kept, and their matches."""
+        recordings: defaultdict[str, list[Recording]] = defaultdict(list)
         by_artist: defaultdict[str, list[Recording]] = defaultdict(list)
-        for album in library.albums:
+        self._editions: defaultdict[tuple[str, str], list[list[Recording]]] = defaultdict(list)
+        keys_of: dict[str, tuple[str, ...]] = {}
+        for album in albums:
             album_id = text_in(album, "beets_album_id")
-            own = recordings.get(album_id, [])
+            keys_of[album_id] = artist_keys(text_in(album, "albumartist"))
             title = title_of(text_in(album, "album")).base
-            for key in artist_keys(text_in(album, "albumartist")):
-                self._editions[key, title].append(own)
-                by_artist[key].extend(own)
-            for track, recording in zip(tracks_of.get(album_id, ()), own, strict=True):
-                for key in artist_keys(text_in(track, "artist")):
+            for key in keys_of[album_id]:
+                self._editions[key, title].append(recordings[album_id])
+        for track in tracks:
+            album_id, recording = text_in(track, "beets_album_id"), Recording.of_beets(track)
+            recordings[album_id].append(recording)
+            if album_id in keys_of:
+                for key in {*keys_of[album_id], *artist_keys(text_in(track, "artist"))}:
                     by_artist[key].append(recording)
         self._by_artist = {key: Recordings(found) for key, found in by_artist.items()}
+        matched = [*matches]
+        self._copies = _copies(matched, recordings)
+        self._undecided = _undecided(matched)
+        self.is_empty = not keys_of
+
+    def may_tell_by_tracks(self, album: _Album) -> bool:
+        """Whether it may depend on its tracks if the album is missing, or what of it."""
+        return (
+            self.copies_of(album.album_id) is not None
+            or any((key, album.title) in self._editions for key in album.artists)
+            or (_is_single(album) and not self._by_artist.keys().isdisjoint(album.artists))
+        )
 
     def copies_of(self, album_id: str) -> list[Recording] | None:
         """The recordings of the library albums matched to it; None if none is."""
@@ -224,17 +231,17 @@ def _may_be_edition(own: Sequence[Recording], album: _Album) -> bool:
     return shared >= _SHARED_BY_EDITIONS * len(shorter)
 
 
-def _why_hidden(album: _Album, owned: _Owned, wishes: Wishes) -> Hidden | None:
+def _why_hidden(album: _Album, library: Library, wishes: Wishes) -> Hidden | None:
     by_user_or_spotify = _hidden_by_user_or_spotify(album, wishes)
     if by_user_or_spotify is not None:
         return by_user_or_spotify
     if not _is_wanted(album, wishes.wanted):
         return Hidden.KIND
-    if owned.may_have(album):
+    if library.may_have(album):
         return Hidden.UNSURE
-    if _is_single(album) and owned.has_recordings_of(album):
+    if _is_single(album) and library.has_recordings_of(album):
         return Hidden.SINGLE_ON_ALBUM
-    return Hidden.EDITION if owned.has_edition_of(album) else None
+    return Hidden.EDITION if library.has_edition_of(album) else None
 
 
 def _hidden_by_user_or_spotify(album: _Album, wishes: Wishes) -> Hidden | None:

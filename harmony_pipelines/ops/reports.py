@@ -140,7 +140,7 @@ def compare(
 def _missing(settings: Settings, store: Catalogue) -> Report:
     from harmony_pipelines.steps.report_files import write_missing
 
-    shown = missing_metadata(steps.missing(store, settings))
+    shown = missing_metadata(steps.missing(store, settings, SHOWN_ROWS))
     return _with_files(shown, write_missing, settings, store)
 
 
@@ -189,14 +189,13 @@ def matches_metadata(rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def missing_metadata(rows: list[Row]) -> dict[str, Any]:
+def missing_metadata(found: steps.Missing) -> dict[str, Any]:
     """What is missing: whole albums first."""
-    albums = [row for row in rows if not row["track_id"]]
     columns = ("artist_name", "name", "release_date", "album_type", "total_tracks")
     return {
-        "albums": len(albums),
-        "tracks": len(rows) - len(albums),
-        "missing": table(albums, columns, len(albums)),
+        "albums": found.albums,
+        "tracks": found.tracks,
+        "missing": table(found.first, columns, found.albums),
     }
 
 

@@ -1,19 +1,31 @@
 """Compare the library with the catalogue: snapshot, matches, and what is missing."""
 
 import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.beets_library import BeetsLibrary
-from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.clients.catalogue import Catalogue, Row, chunks, rows_of
+from harmony_pipelines.clients.spool import spool
 from harmony_pipelines.clients.watchlist import read_decisions
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.identifiers import normalise_isrc
 from harmony_pipelines.domain.library import shrank
-from harmony_pipelines.domain.matching import AlbumMatch, CatalogueIndex, match_library
+from harmony_pipelines.domain.matching import (
+    AlbumMatch,
+    CatalogueIndex,
+    SpotifyAlbum,
+    comparable,
+    match_library,
+)
 from harmony_pipelines.domain.missing import (
     Library,
     Listings,
@@ -29,6 +41,7 @@ _NAMED = tables.spotify_albums.c.name.is_not(None)
 """What retention blanked is known no more."""
 
 _SAME_FILE = ("path", "size", "mtime")
+_ALBUMS_AT_ONCE, _ARTISTS_AT_ONCE = 200, 50
 
 
 @dataclass(frozen=True)
@@ -62,47 +75,120 @@ def snapshot(
 
 def match(store: Catalogue, settings: Settings) -> list[Row]:
     """Bring `album_matches` up to date; returns its rows with the albums' names."""
-    index = CatalogueIndex(
-        [*store.table(tables.spotify_albums, _NAMED), *searched_albums(store)],
-        store.table(tables.spotify_tracks),
-        _names(store),
-    )
-    albums = store.table(tables.beets_albums)
-    matches = match_library(
-        albums,
-        store.table(tables.beets_tracks),
-        index,
-        read_decisions(settings.decisions_path),
-    )
-    rows = [found.as_row() for found in matches]
-    store.replace(tables.album_matches, rows)
-    return [{**album, **row} for album, row in zip(albums, rows, strict=True)]
+    names, searched = _names(store), searched_albums(store)
+    decisions = read_decisions(settings.decisions_path)
+    listed = store.each(rows_of(tables.spotify_albums, _NAMED))
+    index = CatalogueIndex(chain(listed, searched), _with_isrcs_of_library(store), names)
+
+    def bodies(album_ids: set[str]) -> dict[str, SpotifyAlbum]:
+        artist_ids = index.artists_of(album_ids)
+        stored = _of_albums(store, tables.spotify_albums, artist_ids, album_ids, _NAMED)
+        found = [row for row in searched if row["album_id"] in album_ids]
+        tracks = _of_albums(store, tables.spotify_tracks, artist_ids, album_ids)
+        return comparable([*stored, *found], tracks, names)
+
+    rows: list[Row] = []
+    for albums in chunks(store.each(rows_of(tables.beets_albums)), _ALBUMS_AT_ONCE):
+        ids = [album["beets_album_id"] for album in albums]
+        tracks = store.table(tables.beets_tracks, tables.beets_tracks.c.beets_album_id.in_(ids))
+        found = match_library(albums, tracks, index, bodies, decisions)
+        rows += [{**album, **each.as_row()} for album, each in zip(albums, found, strict=True)]
+    columns = tables.album_matches.c.keys()
+    store.replace(tables.album_matches, ({name: row[name] for name in columns} for row in rows))
+    return rows
 
 
-def missing(store: Catalogue, settings: Settings) -> list[Row]:
-    """Bring `missing_from_library` up to date; returns its rows that are not hidden."""
-    watched = store.table(tables.watchlist)
-    ids = [row["artist_id"] for row in watched]
-    listings = Listings(
-        artist_names=_names(store),
-        albums=store.table(
-            tables.spotify_albums, _NAMED, tables.spotify_albums.c.artist_id.in_(ids)
-        ),
-        tracks=store.table(tables.spotify_tracks, tables.spotify_tracks.c.artist_id.in_(ids)),
-    )
+@dataclass(frozen=True)
+class Missing:
+    """How many albums, and tracks of albums that are there, are missing; the first albums."""
+
+    albums: int
+    tracks: int
+    first: list[Row]
+
+
+def missing(store: Catalogue, settings: Settings, shown: int) -> Missing:
+    """Bring `missing_from_library` up to date, some artists at a time; hidden rows do not count."""
+    followed = {
+        row["artist_id"]: frozenset[str](json.loads(row["groups"]))
+        for row in store.each(rows_of(tables.watchlist))
+    }
+    names, also_by = _names(store), _stored_twice(store, followed)
     library = Library(
-        store.table(tables.beets_albums),
-        store.table(tables.beets_tracks),
-        [AlbumMatch.of_row(row) for row in store.table(tables.album_matches)],
+        store.each(rows_of(tables.beets_albums)),
+        store.each(rows_of(tables.beets_tracks)),
+        map(AlbumMatch.of_row, store.each(rows_of(tables.album_matches))),
     )
-    wishes = Wishes(
-        Wanted(settings.missing),
-        {row["artist_id"]: frozenset(json.loads(row["groups"])) for row in watched},
-        read_decisions(settings.decisions_path),
-    )
-    rows = missing_from_library(listings, library, wishes)
-    store.replace(tables.missing_from_library, rows)
-    return [row for row in rows if row["hidden_reason"] is None]
+    wishes = Wishes(Wanted(settings.missing), followed, read_decisions(settings.decisions_path))
+    counts, first = Counter[str](), list[Row]()
+    with spool(settings.home) as found:
+        for artists in chunks(({"artist_id": each} for each in followed), _ARTISTS_AT_ONCE):
+            ids = {row["artist_id"] for row in artists}
+            listings = Listings(
+                names,
+                store.table(
+                    tables.spotify_albums, _NAMED, tables.spotify_albums.c.artist_id.in_(ids)
+                ),
+                partial(_tracks_by_any, store, ids, also_by),
+            )
+            rows = missing_from_library(listings, library, wishes)
+            found.add(rows)
+            told = [row for row in rows if row["hidden_reason"] is None]
+            albums = [row for row in told if not row["track_id"]]
+            counts.update(albums=len(albums), tracks=len(told) - len(albums))
+            first += albums[: shown - len(first)]
+        store.replace(tables.missing_from_library, found)
+    return Missing(counts["albums"], counts["tracks"], first)
+
+
+def _with_isrcs_of_library(store: Catalogue) -> Iterator[Row]:
+    """The catalogue's tracks whose ISRC the library has, each as its album's id and its ISRC."""
+    own, track = tables.beets_tracks.c.isrc, tables.spotify_tracks.c
+    known = {
+        normalise_isrc(row["isrc"]) for row in store.each(sa.select(own).where(own.is_not(None)))
+    } - {None}
+    if known:
+        for row in store.each(sa.select(track.album_id, track.isrc).where(track.isrc != "")):
+            if normalise_isrc(row["isrc"]) in known:
+                yield row
+
+
+def _of_albums(
+    store: Catalogue,
+    table: sa.Table,
+    artist_ids: Collection[str],
+    album_ids: Collection[str],
+    *where: sa.ColumnElement[bool],
+) -> list[Row]:
+    """The rows that are stored of the albums under the artists."""
+    of_them = table.c.artist_id.in_(sorted(artist_ids)), table.c.album_id.in_(sorted(album_ids))
+    return store.table(table, *of_them, *where)
+
+
+def _tracks_by_any(
+    store: Catalogue,
+    artist_ids: set[str],
+    also_by: Mapping[str, set[str]],
+    album_ids: Collection[str],
+) -> Iterator[Row]:
+    """The tracks of albums of the artists, also those stored under another one on the album."""
+    others = {each for album_id in album_ids for each in also_by.get(album_id, ())}
+    for ids in chunks(({"album_id": each} for each in sorted(album_ids)), _ALBUMS_AT_ONCE):
+        yield from _of_albums(
+            store, tables.spotify_tracks, artist_ids | others, [row["album_id"] for row in ids]
+        )
+
+
+def _stored_twice(store: Catalogue, watched: Collection[str]) -> dict[str, set[str]]:
+    """The artists of each album that is stored under several of the watched ones."""
+    albums = tables.spotify_albums.c
+    several = sa.select(albums.album_id).group_by(albums.album_id).having(sa.func.count() > 1)
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    rows = sa.select(albums.album_id, albums.artist_id).where(albums.album_id.in_(several))
+    for row in store.each(rows):
+        if row["artist_id"] in watched:
+            found[row["album_id"]].add(row["artist_id"])
+    return found
 
 
 def reviewed(store: Catalogue) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
 from harmony_pipelines.clients.reports import (
+    Passed,
     missing_csv,
     missing_page,
     news_feed,
@@ -27,33 +29,34 @@ _MUSICBRAINZ_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IG
 
 def write_missing(store: Catalogue, folder: Path) -> list[Path]:
     """`missing_from_library` as CSV and as a page; what is hidden is not in them."""
-    rows = missing_rows(store)
+    passed = Passed()
+    listed = missing_csv(passed.by(missing_rows(store)))
     return [
-        write_report(folder, "missing_from_library.csv", missing_csv(rows)),
-        write_report(folder, "missing_from_library.html", missing_page(rows)),
+        write_report(folder, "missing_from_library.csv", listed),
+        write_report(folder, "missing_from_library.html", missing_page(passed)),
     ]
 
 
 def write_news(store: Catalogue, folder: Path) -> list[Path]:
     """`new_releases` as an Atom feed, the latest first, however many came at once."""
-    return [write_report(folder, "new_releases.atom", news_feed(_news(store)))]
+    return [write_report(folder, "new_releases.atom", [news_feed(_news(store))])]
 
 
-def missing_rows(store: Catalogue) -> list[Row]:
+def missing_rows(store: Catalogue) -> Iterator[Row]:
     """What is missing, by artist and date, as `MISSING_COLUMNS` of the reports name it."""
     missing, albums = tables.missing_from_library, tables.spotify_albums
     of_album = (albums.c.artist_id == missing.c.artist_id) & (
         albums.c.album_id == missing.c.album_id
     )
-    found = store.rows(
+    found = store.each(
         sa.select(missing, sa.func.coalesce(albums.c.name, missing.c.name).label("album"))
         .outerjoin(albums, of_album)
         .where(missing.c.hidden_reason.is_(None))
         .order_by(missing.c.artist_name, missing.c.release_date, *missing.primary_key)
     )
     artists, copies = _musicbrainz_artists(store), _copies(store)
-    return [
-        {
+    for row in found:
+        yield {
             **row,
             "artist": row["artist_name"],
             "title": row["name"],
@@ -64,8 +67,6 @@ def missing_rows(store: Catalogue) -> list[Row]:
             "mb_releasegroupid": None,
             **copies.get(row["album_id"], {}),
         }
-        for row in found
-    ]
 
 
 def _link(row: Row) -> str:

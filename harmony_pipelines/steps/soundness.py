@@ -59,7 +59,8 @@ def last_written(store: Catalogue) -> float:
         tables.spotify_albums.c.fetched_at,
     )
     latest = sa.union_all(*(sa.select(sa.func.max(each).label("at")) for each in newest))
-    moments = [datetime.fromisoformat(row["at"]) for row in store.rows(latest) if row["at"]]
+    rows = store.rows(sa.select(latest.subquery().c.at))
+    moments = [datetime.fromisoformat(row["at"]) for row in rows if row["at"]]
     return max(moments).timestamp() + 1 if moments else 0.0
 
 

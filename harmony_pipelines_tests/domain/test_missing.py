@@ -1,5 +1,5 @@
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from harmony_pipelines.domain.matching import (
     DecidedBy,
     MatchReason,
     Verdict,
+    comparable,
     match_library,
 )
 from harmony_pipelines.domain.missing import (
@@ -24,6 +25,14 @@ from harmony_pipelines.domain.missing import (
 )
 
 Rows = list[dict[str, Any]]
+
+
+class Shelf(NamedTuple):
+    albums: Rows
+    tracks: Rows
+    matches: list[AlbumMatch]
+
+
 EVERYTHING = Wishes(wanted=Wanted.EVERYTHING)
 NAMES = {"ferry": "Night Ferry"}
 
@@ -67,7 +76,7 @@ def body(album_id: str, *titles: str, first_ms: int = 200_000) -> Rows:
     ]
 
 
-def library(*titles: str, album: str = "Low Tide", isrc: str = "", skip: int = 0) -> Library:
+def library(*titles: str, album: str = "Low Tide", isrc: str = "", skip: int = 0) -> Shelf:
     """One album matched to `low`."""
     tracks = [
         {
@@ -83,7 +92,7 @@ def library(*titles: str, album: str = "Low Tide", isrc: str = "", skip: int = 0
         if number != skip
     ]
     albums = [{"beets_album_id": 1, "albumartist": "Night Ferry", "album": album, "year": 2020}]
-    return Library(albums, tracks, [match("low", Verdict.MATCHED)])
+    return Shelf(albums, tracks, [match("low", Verdict.MATCHED)])
 
 
 def match(album_id: str, verdict: Verdict) -> AlbumMatch:
@@ -98,27 +107,37 @@ def match(album_id: str, verdict: Verdict) -> AlbumMatch:
     )
 
 
+def matched(owned: Shelf, albums: Rows, tracks: Rows) -> Shelf:
+    index = CatalogueIndex(albums, tracks, NAMES)
+    bodies = comparable(albums, tracks, NAMES)
+    found = match_library(owned.albums, owned.tracks, index, lambda _: bodies, Decisions())
+    return Shelf(owned.albums, owned.tracks, found)
+
+
 def hidden(
-    albums: Rows, tracks: Rows, owned: Library, wishes: Wishes | None = None
+    albums: Rows, tracks: Rows, owned: Shelf, wishes: Wishes | None = None
 ) -> dict[str, object]:
-    rows = missing_from_library(Listings(NAMES, albums, tracks), owned, wishes or Wishes())
+    rows = missing_from_library(
+        Listings(NAMES, albums, lambda _: tracks), Library(*owned), wishes or Wishes()
+    )
     return {f"{row['album_id']}{row['track_id']}": row["hidden_reason"] for row in rows}
 
 
 LOW = listed("low", "Low Tide")
-OWNED = library("One", "Two", "Three")
+THREE = ("One", "Two", "Three")
+OWNED = library(*THREE)
 
 
 def test_without_a_library_nothing_is_missing() -> None:
-    listings = Listings(NAMES, [LOW], [])
+    listings = Listings(NAMES, [LOW], lambda _: [])
     assert missing_from_library(listings, None, Wishes()) == []
     assert missing_from_library(listings, Library([], [], []), Wishes()) == []
 
 
 def test_an_album_that_is_there_is_not_missing_and_one_that_is_not_is() -> None:
     rows = missing_from_library(
-        Listings(NAMES, [LOW, listed("high", "High Tide")], body("low", "One", "Two", "Three")),
-        OWNED,
+        Listings(NAMES, [LOW, listed("high", "High Tide")], lambda _: body("low", *THREE)),
+        Library(*OWNED),
         Wishes(),
     )
     assert rows == [
@@ -140,8 +159,8 @@ def test_an_album_that_is_there_is_not_missing_and_one_that_is_not_is() -> None:
 
 def test_a_track_that_the_copy_lacks_is_missing() -> None:
     rows = missing_from_library(
-        Listings(NAMES, [LOW], body("low", "One", "Two", "Three")),
-        library("One", "Two", "Three", skip=2),
+        Listings(NAMES, [LOW], lambda _: body("low", *THREE)),
+        Library(*library(*THREE, skip=2)),
         Wishes(),
     )
     assert [(row["track_id"], row["name"], row["reason"]) for row in rows] == [
@@ -192,17 +211,14 @@ def test_an_album_is_not_hidden_because_its_title_track_is_there_as_a_single() -
     album = listed("album", "Low Tide", total_tracks=12)
     titles = ("Low Tide", *(f"Part {letter}" for letter in "abcdefghijk"))
     for tracks in ([], body("album", *titles)):
-        matches = match_library(
-            owned.albums, owned.tracks, CatalogueIndex([album], tracks, NAMES), Decisions()
-        )
-        owned = Library(owned.albums, owned.tracks, matches)
+        owned = matched(owned, [album], tracks)
         assert hidden([album], tracks, owned) == {"album": None}
 
 
 def test_an_album_of_which_a_few_tracks_are_there_is_not_missing() -> None:
     titles = tuple(f"Part {letter}" for letter in "abcdefghijkl")
     owned = library(*titles)
-    owned = Library(owned.albums, [owned.tracks[4], owned.tracks[6]], [])
+    owned = Shelf(owned.albums, [owned.tracks[4], owned.tracks[6]], [])
     album = listed("album", "Low Tide", total_tracks=12)
     assert hidden([album], body("album", *titles), owned) == {"album": "edition"}
 
@@ -259,7 +275,7 @@ def test_what_spotify_no_longer_lists_is_hidden() -> None:
 
 @pytest.mark.parametrize("verdict", [Verdict.UNSURE, Verdict.AMBIGUOUS])
 def test_what_may_be_there_is_hidden(verdict: Verdict) -> None:
-    owned = Library(OWNED.albums, OWNED.tracks, [match("high", verdict)])
+    owned = Shelf(OWNED.albums, OWNED.tracks, [match("high", verdict)])
     assert hidden([listed("high", "High Tide")], [], owned) == {"high": "unsure"}
 
 
@@ -271,10 +287,7 @@ def test_rows_come_in_one_order() -> None:
 def test_it_follows_from_the_matches_themselves() -> None:
     albums = [LOW, listed("high", "High Tide")]
     tracks = body("low", "One", "Two", "Three")
-    matches = match_library(
-        OWNED.albums, OWNED.tracks, CatalogueIndex(albums, tracks, NAMES), Decisions()
-    )
-    assert hidden(albums, tracks, Library(OWNED.albums, OWNED.tracks, matches)) == {"high": None}
+    assert hidden(albums, tracks, matched(OWNED, albums, tracks)) == {"high": None}
 
 
 ODD = st.none() | st.text() | st.integers() | st.floats()
@@ -288,4 +301,4 @@ ODD = st.none() | st.text() | st.integers() | st.floats()
 def test_an_odd_row_breaks_nothing(album: dict[str, Any], track: dict[str, Any]) -> None:
     tracks = [body("low", "One")[0] | track, track]
     hidden([LOW | album, album], tracks, library("One"), EVERYTHING)
-    hidden([LOW | album], tracks, Library([album], [track], []), EVERYTHING)
+    hidden([LOW | album], tracks, Shelf([album], [track], []), EVERYTHING)

@@ -84,7 +84,9 @@ def test_a_library_album_is_matched_and_the_other_is_missing(shelf: Shelf) -> No
         "s1",
         "matched",
     )
-    assert [row["name"] for row in compare.missing(shelf.store, load_settings())] == ["Low Water"]
+    assert [row["name"] for row in compare.missing(shelf.store, load_settings(), 9).first] == [
+        "Low Water"
+    ]
     stored = shelf.store.table(tables.missing_from_library)
     assert [(row["album_id"], row["track_id"]) for row in stored if not row["hidden_reason"]] == [
         ("s2", "")
@@ -100,13 +102,13 @@ def test_what_the_user_decided_beats_every_heuristic(shelf: Shelf) -> None:
 def test_what_the_user_ignores_is_hidden_and_keeps_its_row(shelf: Shelf) -> None:
     settings = load_settings()
     compare.match(shelf.store, settings)
-    assert compare.missing(shelf.store, settings)
+    assert compare.missing(shelf.store, settings, 9).albums == 1
     [row] = [r for r in shelf.store.table(tables.missing_from_library) if r["album_id"] == "s2"]
     shelf.store.save(tables.spotify_albums, [])
     shelf.home.folder.joinpath("decisions.yaml").write_text(
         "ignore_missing:\n  - {artist: Lumen Tide, group: album}\n"
     )
-    assert compare.missing(shelf.store, load_settings()) == []
+    assert compare.missing(shelf.store, load_settings(), 9) == compare.Missing(0, 0, [])
     [hidden] = [r for r in shelf.store.table(tables.missing_from_library) if r["album_id"] == "s2"]
     assert (row["hidden_reason"], hidden["hidden_reason"] is not None) == (None, True)
 

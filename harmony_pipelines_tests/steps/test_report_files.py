@@ -11,7 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.reports import MISSING_COLUMNS, missing_csv, missing_page, news_feed
+from harmony_pipelines.clients.reports import (
+    MISSING_COLUMNS,
+    Passed,
+    missing_csv,
+    missing_page,
+    news_feed,
+)
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
 from harmony_pipelines.steps.report_files import missing_rows, write_missing, write_news
 from harmony_pipelines_tests.conftest import Home
@@ -40,6 +46,12 @@ def lack(track_id: str = "", **values: Any) -> dict[str, Any]:
 
 def told(**values: Any) -> dict[str, Any]:
     return dict.fromkeys(MISSING_COLUMNS) | {"artist_id": "a", "spotify_url": "https://x"} | values
+
+
+def page_of(*rows: dict[str, Any]) -> str:
+    passed = Passed()
+    assert [*passed.by(rows)] == [*rows]
+    return "".join(missing_page(passed))
 
 
 def entries(feed: str) -> list[Any]:
@@ -140,13 +152,13 @@ def test_whatever_a_release_is_called_the_feed_is_one(artist: str, name: str, ur
 def test_whatever_is_missing_the_page_shows_it_as_text(artist: str, title: str, url: str) -> None:
     link = "https://open.spotify.com/album/1"
     row = told(artist=artist, title=title, spotify_url=link, kind="album")
-    plain = _Page(missing_page([row | {"artist": "A", "title": "B"}]))
-    page = _Page(missing_page([row]))
+    plain = _Page(page_of(row | {"artist": "A", "title": "B"}))
+    page = _Page(page_of(row))
     assert (page.tags, page.links) == (plain.tags, plain.links)
 
 
 def test_markup_is_shown_and_never_run() -> None:
-    text = missing_page([told(artist=HOSTILE, title=HOSTILE, kind="album")])
+    text = page_of(told(artist=HOSTILE, title=HOSTILE, kind="album"))
     page = _Page(text)
     assert page.tags.count("script") == 1
     assert page.cells[0] == "<script>alert('1')</script> &amp; \"שלום\" ]]>"
@@ -155,7 +167,7 @@ def test_markup_is_shown_and_never_run() -> None:
 
 @given(st.lists(st.text(), min_size=1, max_size=3))
 def test_a_cell_of_the_csv_is_never_a_formula(titles: list[str]) -> None:
-    text = missing_csv([told(title=title) for title in titles])
+    text = "".join(missing_csv(told(title=title) for title in titles))
     header, *rows = list(csv.reader(io.StringIO(text, newline="")))
     assert tuple(header) == MISSING_COLUMNS
     assert len(rows) == len(titles)
