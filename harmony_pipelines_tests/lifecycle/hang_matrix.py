@@ -233,7 +233,7 @@ class Matrix:
 
     def _begin(self, cell: Cell, web: Dev) -> Program | None:
         config = in_executor(cell.executor)
-        options = ("--config-json", json.dumps(config))
+        options = ("-c", str(self._config_file(cell.executor)))
         tags = {_CELL_TAG: cell.tag}
         if cell.start == "ui":
             web.launch(cell.hang, config, **tags)
@@ -244,6 +244,11 @@ class Matrix:
                 HARMONY_RUN_MAX_SECONDS=str(LIMIT_SECONDS),
             )
         return self._job(cell.start, cell.hang, *options, "--tags", json.dumps(tags))
+
+    def _config_file(self, executor: str) -> Path:
+        file = self._place.home / f"{executor}.yaml"
+        file.write_text(json.dumps(in_executor(executor)))
+        return file
 
     def _job(self, start: str, job: str, *options: str) -> Program:
         module = ("-m", MODULE)
@@ -257,6 +262,9 @@ class Matrix:
         records = {
             cell: record for cell in cells for record in found if cell.is_of(record.dagster_run)
         }
+        for cell, command in self._begun.items():
+            if cell not in records and command is not None and command.poll():
+                raise AssertionError(f"{cell} began no run: {command.said()}")
         for cell, record in records.items():
             if cell not in self._seen and record.dagster_run.is_finished:
                 self._look_at(cell, record)

@@ -17,7 +17,7 @@ import httpx
 from harmony_pipelines.executor import deadline_executor
 from harmony_pipelines.runs import MAX_RUNTIME_TAG
 
-LIMIT_SECONDS = 8
+LIMIT_SECONDS = 15
 EXECUTORS = ("in_process", "multiprocess")
 _FOR_EVER = 10**9
 
