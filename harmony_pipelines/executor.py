@@ -28,7 +28,7 @@ from harmony_pipelines.runs import (
     seconds_left,
 )
 from harmony_pipelines.settings import Settings, load_settings
-from harmony_pipelines.watchdog import DONE, Orders, encoded, past_limit
+from harmony_pipelines.watchdog import DONE, Orders, encoded, in_steps, past_limit
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 3600
 _LAST_SECONDS = 2.0
+_NOT_OVER = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 _DOGS: list[subprocess.Popen[bytes]] = []
 """Watchdogs that had to act: they outlive their run by moments."""
 
@@ -162,21 +163,25 @@ def _ended_if_interrupted(
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
         run = instance.get_run_by_id(orders.run_id)
-        is_at_work = run is not None and run.status is dg.DagsterRunStatus.STARTED
         if time.monotonic() >= until:
-            message = _why_failed(instance, orders.run_id) or past_limit(orders.limit_s, "")
+            message = _why_failed(instance, orders)
             say_last(f"Failed: {message}")
-            if run is not None and is_at_work:  # what only this process knows of
+            # Run monitoring, if it was the first to see the limit, has called this a cancellation.
+            if run is not None and run.status in _NOT_OVER:
                 instance.report_run_failed(run, message)
-        elif run is not None and is_at_work:
+        elif run is not None and run.status is dg.DagsterRunStatus.STARTED:
             instance.report_run_canceling(run, "Interrupted from outside; cancelling.")
         raise
 
 
-def _why_failed(instance: dg.DagsterInstance, run_id: str) -> str | None:
-    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+def _why_failed(instance: dg.DagsterInstance, orders: Orders) -> str:
+    """What the watchdog said of a run past its limit, or would have said."""
+    kinds = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.STEP_FAILURE}
+    entries = instance.all_logs(orders.run_id, of_type=kinds)
     events = [entry.dagster_event for entry in entries if entry.dagster_event]
-    return events[-1].message if events else None
+    said = [event.message for event in events if event.is_job_failure and event.message]
+    interrupted = [event.step_key for event in events if event.step_key]
+    return said[-1] if said else past_limit(orders.limit_s, in_steps(interrupted[-1:]))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from harmony_pipelines.domain.errors import ErrorCode
+from harmony_pipelines.runs import WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import Dev, wait_until
 from harmony_pipelines_tests.lifecycle.hang_matrix import (
     CELLS,
@@ -17,6 +18,7 @@ from harmony_pipelines_tests.lifecycle.hang_matrix import (
     covering_pairs,
     pairs,
 )
+from harmony_pipelines_tests.lifecycle.hanging import LIMIT_SECONDS
 from harmony_pipelines_tests.lifecycle.place import OURS, Place, left_of
 
 NEXT_SECONDS = 30
@@ -120,6 +122,22 @@ def test_a_hung_run_is_cancelled_within_seconds_and_the_next_run_works(place):
         healthy = dev.launch("healthy")
         wait_until(lambda: is_over(dev, healthy), 60)
         assert dev.runs()[healthy] == "SUCCESS"
+
+
+def test_the_outer_fence_alone_fails_a_run_at_its_limit_and_calls_it_no_cancellation(place):
+    with place.dev() as dev:
+        run_id = dev.launch("sleep")
+        wait_until(lambda: dev.runs()[run_id] == "STARTED", 60)
+        worker = wait_until(lambda: place.records()[0].dagster_run.tags.get(WORKER_TAG), 10)
+        process = psutil.Process(int(worker.split(":")[-2]))
+        [watchdog] = wait_until(lambda: [c for c in process.children() if is_watchdog(c)], 10)
+
+        watchdog.kill()
+
+        wait_until(lambda: is_over(dev, run_id), LIMIT_SECONDS + 15)
+        assert dev.runs()[run_id] == "FAILURE"
+        assert f"limit of {LIMIT_SECONDS} s in step op_sleep" in place.failure(run_id)
+        wait_until(lambda: not left_of(place.records()[0].dagster_run), 5)
 
 
 def test_a_run_says_what_the_dagster_yaml_around_it_lacks(tmp_path):
