@@ -168,3 +168,4 @@ def dev(environment: Mapping[str, str], *options: str) -> Iterator[Dev]:
     finally:
         if begun.process.poll() is None:
             begun.stop()
+        begun.log.unlink(missing_ok=True)

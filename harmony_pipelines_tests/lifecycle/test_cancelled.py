@@ -181,12 +181,14 @@ def served(user):
 
 
 def ended_by(terminate, user, served: Dev, moment) -> None:
-    """Cancel a run of embed_artwork in the moment; it is over soon, and leaves nothing."""
+    """Cancel a run of embed_artwork in the moment; it is over soon, and leaves nothing.
+
+    `terminate` returns when it said so.
+    """
     with moment(user) as is_reached:
         run_id = served.launch("embed_artwork")
         wait_until(lambda: served.runs()[run_id] == "STARTED" and is_reached(), 120)
-        told = time.monotonic()
-        terminate(run_id)
+        told = terminate(run_id)
         wait_until(lambda: served.runs()[run_id] == "CANCELED", 30)
         took = time.monotonic() - told
         wait_until(lambda: not left_of(user.records()[0].dagster_run), 5)
@@ -203,7 +205,12 @@ def ended_well(served: Dev, job: str) -> bool:
 
 @pytest.mark.parametrize("moment", [a_large_file, a_large_library, a_slow_download])
 def test_terminate_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user, served, moment):
-    ended_by(served.terminate, user, served, moment)
+    def terminate(run_id: str) -> float:
+        told = time.monotonic()
+        served.terminate(run_id)
+        return told
+
+    ended_by(terminate, user, served, moment)
 
     assert ended_well(served, "embed_artwork")
     assert copies_left(user) == []
@@ -214,10 +221,11 @@ def test_terminate_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user
 def test_a_click_on_terminate_ends_a_run_in_the_middle_of_a_file(user, served, tmp_path):
     with browser(tmp_path / "profile") as page:
 
-        def terminate(run_id: str) -> None:
+        def terminate(run_id: str) -> float:
             page.open(f"{served.address}/runs/{run_id}")
             wait_until(lambda: page.click("Terminate"), 60)
-            wait_until(lambda: page.click("Terminate"), 60)
+            wait_until(lambda: page.click("Terminate 1 run"), 60)
+            return time.monotonic()
 
         ended_by(terminate, user, served, a_large_file)
         wait_until(lambda: "Canceled" in page.text(), 30)
