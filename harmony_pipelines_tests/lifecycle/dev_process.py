@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 LOCATION = "harmony_pipelines.definitions"
 LAUNCH = """
 mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
@@ -127,6 +129,15 @@ class Dev:
         """What a click on Terminate asks."""
         self.ask(TERMINATE, id=run_id)
 
+    def switch_on(self, schedule: str) -> None:
+        """What a click on a schedule's switch asks."""
+        selector = {
+            "repositoryLocationName": self.location,
+            "repositoryName": "__repository__",
+            "scheduleName": schedule,
+        }
+        self.ask(SWITCH_ON, s=selector)
+
     def runs(self) -> dict[str, str]:
         """The status of every run."""
         answer = self.ask("{ runsOrError { ... on Runs { results { runId status } } } }")
@@ -134,14 +145,11 @@ class Dev:
 
     def processes(self) -> dict[int, str]:
         """It and all that descends from it, with their command lines."""
-        listed = subprocess.run(
-            ["ps", "-ewwo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
-        )
         found = {self.process.pid: ""}
-        for line in sorted(listed.stdout.splitlines(), key=lambda line: int(line.split()[0])):
-            pid, parent, state, *words = line.split()
-            if int(parent) in found and not state.startswith("Z"):
-                found[int(pid)] = " ".join(words)
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    found[child.pid] = " ".join(child.cmdline())
         return found
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
@@ -163,9 +171,8 @@ def dev(environment: Mapping[str, str], *options: str) -> Iterator[Dev]:
     """A `make dev` whose definitions are loaded."""
     begun = begin_dev(environment, *options)
     try:
-        wait_until(begun.is_loaded, 120)
+        wait_until(begun.is_loaded, 240)
         yield begun
     finally:
         if begun.process.poll() is None:
             begun.stop()
-        begun.log.unlink(missing_ok=True)

@@ -51,9 +51,9 @@ class User:
         said, logged = process.communicate(timeout=120)
         return process.returncode, (said.strip().splitlines() or [""])[-1], said + logged
 
-    def job(self, name):
+    def job(self, name, *more):
         """Begin a job, as `dagster job execute` does."""
-        return self.begin("job", "execute", *DEFINITIONS, "-j", name)
+        return self.begin("job", "execute", *DEFINITIONS, "-j", name, *more)
 
     def begin_daemon(self):
         """Begin Dagster's daemon, as `dagster-daemon run` does."""
