@@ -2,14 +2,23 @@
 
 import contextlib
 import hashlib
+import json
 import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
 
 from harmony_pipelines.demo import faults
+from harmony_pipelines.runs import MAX_RUNTIME_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import wait_until
 from harmony_pipelines_tests.lifecycle.test_cancelled import an_album_in_use
+from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
+
+LIMIT_SECONDS = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -55,9 +64,7 @@ def test_a_refresh_that_sleeps_is_ended_by_its_successor_and_writes_no_row(user)
     process = asleep_in_a_refresh(user)
     given_up = give_up(user)
 
-    code, last, printed = user.dagster(
-        "job", "execute", "-m", "harmony_pipelines.definitions", "-j", "refresh_catalogue"
-    )
+    code, last, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
     wake(process)
 
     assert code == 0, printed
@@ -77,24 +84,17 @@ def test_a_refresh_that_wakes_after_it_was_given_up_writes_no_row(user):
     assert user.rows("select count(*) from spotify_albums") == [(0,)]
 
 
-def test_an_embed_that_wakes_after_it_was_given_up_changes_no_file(user):
-    user.job("refresh_catalogue").communicate(timeout=120)
-    before = music(user)
-    with an_album_in_use(user) as is_waiting:
-        runs = len(user.records())
-        process = user.job("embed_artwork")
-        wait_until(lambda: len(user.records()) > runs and is_waiting(), 90)
-        put_to_sleep(process)
-        give_up(user)
+@dataclass(frozen=True)
+class Embed:
+    """An embed that was put to sleep and given up, and the music as it was then."""
 
-    wake(process)
-
-    assert process.returncode != 0
-    assert music(user) == before
-    assert user.rows("select count(*) from artwork_results where status = 'embedded'") == [(0,)]
+    process: subprocess.Popen[str]
+    run_id: str
+    music: dict[Path, str]
 
 
-def test_an_embed_that_sleeps_is_ended_by_its_successor_and_changes_no_file(user):
+@pytest.fixture
+def embed(user) -> Embed:
     user.job("refresh_catalogue").communicate(timeout=120)
     before = music(user)
     with an_album_in_use(user) as is_waiting:
@@ -104,16 +104,61 @@ def test_an_embed_that_sleeps_is_ended_by_its_successor_and_changes_no_file(user
         put_to_sleep(process)
         given_up = give_up(user)
     assert music(user) == before
+    return Embed(process, given_up, before)
 
-    code, last, printed = user.dagster(
-        "job", "execute", "-m", "harmony_pipelines.definitions", "-j", "embed_artwork"
+
+def embedded_by(user, run_id: str) -> list[tuple[str]]:
+    return user.rows(
+        f"select path from artwork_results where status = 'embedded' and run_id = '{run_id}'"
     )
+
+
+def test_an_embed_that_wakes_after_it_was_given_up_changes_no_file(user, embed):
+    wake(embed.process)
+
+    assert embed.process.returncode != 0
+    assert music(user) == embed.music
+    assert embedded_by(user, embed.run_id) == []
+
+
+def test_an_embed_that_sleeps_is_ended_by_its_successor_and_changes_no_file(user, embed):
+    code, last, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "embed_artwork")
     after = music(user)
-    wake(process)
+    wake(embed.process)
 
     assert code == 0, printed
     assert last.startswith("Covers embedded in 11 files")
+    assert embed.process.returncode == -signal.SIGKILL
+    assert music(user) == after != embed.music
+    assert embedded_by(user, embed.run_id) == []
+
+
+def test_a_refresh_that_sleeps_past_its_limit_is_ended_by_the_daemon_and_writes_no_row(user):
+    limit = {MAX_RUNTIME_TAG: str(LIMIT_SECONDS)}
+    user.server.faults.add("/v1/artists/*/albums*", faults.slow_drip(), times=None)
+    process = user.job("refresh_catalogue", "--tags", json.dumps(limit))
+    wait_until(lambda: user.server.count("artist_albums"), 60)
+    worker = psutil.Process(process.pid)
+    asleep = [worker, *worker.children(recursive=True)]
+    for each in reversed(asleep):
+        each.suspend()
+    user.server.faults.clear()
+
+    daemon = user.begin_daemon()
+    try:
+        wait_until(lambda: user.records()[0].dagster_run.is_finished, 120)
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+    code, last, printed = user.dagster("job", "execute", *DEFINITIONS, "-j", "refresh_catalogue")
+    for each in asleep:
+        with contextlib.suppress(psutil.Error):
+            each.resume()
+    process.communicate(timeout=60)
+
+    given_up = user.records()[1].dagster_run
+    assert given_up.status is dg.DagsterRunStatus.FAILURE
     assert process.returncode == -signal.SIGKILL
-    assert music(user) == after
-    embedded = user.rows("select distinct run_id from artwork_results where status = 'embedded'")
-    assert given_up not in [run_id for (run_id,) in embedded]
+    assert (code, last.startswith("3 of 3 due artists refreshed")) == (0, True), printed
+    assert user.rows(f"select 1 from new_releases where run_id = '{given_up.run_id}'") == []
+    assert psutil.wait_procs(asleep, 5)[1] == []
