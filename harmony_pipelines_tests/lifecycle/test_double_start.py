@@ -3,10 +3,11 @@
 import threading
 
 import pytest
+from dagster._core.scheduler.instigation import TickStatus
 
 from harmony_pipelines_tests.lifecycle.dev_process import dev, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def ended(processes):
@@ -71,3 +72,41 @@ def test_clicks_in_the_ui_and_a_command_beside_them_do_it_once(user):
         assert (code, "Failed: CONFLICT" in last) == (1, True), last
         assert [served.runs()[run_id] for run_id in launched] == ["SUCCESS", "SUCCESS"]
         assert asked_in_vain(user) == 0
+
+
+def ticks_skipped(user):
+    """Why ticks of schedules and sensors started nothing."""
+    with user.instance() as instance:
+        found = [
+            tick
+            for state in instance.all_instigator_state()
+            for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        ]
+    return [tick.skip_reason or "" for tick in found if tick.status is TickStatus.SKIPPED]
+
+
+def test_two_daemons_two_ticks_and_a_command_beside_them_do_it_once(user):
+    user.environment["HARMONY_REFRESH_CRON"] = "* * * * *"
+    user.server.latency_s = 4
+    with dev(user.environment) as served:
+        second = user.begin_daemon()
+        try:
+            served.switch_on("refresh_catalogue_schedule")
+            wait_until(lambda: user.server.count("artist_albums"), 180)
+            scheduled = [run_id for run_id in served.runs()]
+            [(code, last)] = ended([user.job("refresh_catalogue")])
+            at_work = "already"
+            wait_until(lambda: [why for why in ticks_skipped(user) if at_work in why], 150)
+            user.server.latency_s = 0
+            wait_until(lambda: set(served.runs().values()) <= {"SUCCESS", "FAILURE"}, 120)
+        finally:
+            second.terminate()
+            logged = "".join(second.communicate(timeout=60))
+        statuses = served.runs()
+
+    assert second.returncode == 0, logged
+    assert (code, "Failed: CONFLICT" in last) == (1, True), last
+    assert {statuses[run_id] for run_id in scheduled} == {"SUCCESS"}
+    assert sorted(statuses.values())[:1] == ["FAILURE"]
+    assert asked_in_vain(user) == 0
+    assert user.rows("select count(*) from refresh_state where status = 'complete'") == [(3,)]
