@@ -117,14 +117,6 @@ class Dev:
         }
         return self.ask(LAUNCH, p=params)["launchRun"]["run"]["runId"]
 
-    def switch_on(self, schedule: str) -> None:
-        selector = {
-            "repositoryLocationName": self.location,
-            "repositoryName": "__repository__",
-            "scheduleName": schedule,
-        }
-        self.ask(SWITCH_ON, s=selector)
-
     def terminate(self, run_id: str) -> None:
         """What a click on Terminate asks."""
         self.ask(TERMINATE, id=run_id)

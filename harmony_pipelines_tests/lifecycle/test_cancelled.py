@@ -11,7 +11,6 @@ import time
 import dagster as dg
 import pytest
 
-from harmony_pipelines.clients import processes
 from harmony_pipelines.clients.safe_write import album_lock
 from harmony_pipelines.demo import faults
 from harmony_pipelines.domain.deadline import Deadline
