@@ -33,11 +33,15 @@ _ASF_STREAMS = bytes.fromhex("9107dcb7b7a9cf118ee600c00c205365")
 
 def fingerprint(path: Path) -> str:
     """The hash of the file's audio payload, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=32)
     with speaking_of(path), path.open("rb") as file:
-        container = container_of(file, path)
-        for part in _PAYLOADS[container](file, container):
-            digest.update(part)
+        return payload_hash(file, container_of(file, path))
+
+
+def payload_hash(file: BinaryIO, container: Container) -> str:
+    """The fingerprint of an open file."""
+    digest = hashlib.blake2b(digest_size=32)
+    for part in _PAYLOADS[container](file, container):
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from harmony_pipelines.clients.whole_files import (
     TEMPORARY,
     sweep_temporary,
     sync_folder,
-    write_whole,
+    write_all_whole,
 )
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -29,15 +30,23 @@ class ContentStore:
 
     def put(self, data: bytes) -> str:
         """Keep the bytes and return their SHA-256; what is there already is not written again."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        path = self._path(sha256)
-        with speaking_of(path):
-            if _content(path) != data:
-                self._folder.mkdir(_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
-                path.parent.mkdir(_OWNER_ONLY_FOLDER, exist_ok=True)
-                write_whole(path, data)
-                sync_folder(self._folder)
+        [sha256] = self.put_all([data])
         return sha256
+
+    def put_all(self, contents: Sequence[bytes]) -> list[str]:
+        """Keep each of these, and wait for the disk once; returns their SHA-256."""
+        hashes = [hashlib.sha256(data).hexdigest() for data in contents]
+        paths = [self._path(sha256) for sha256 in hashes]
+        with speaking_of(paths[0] if len(paths) == 1 else self._folder):
+            found = zip(paths, contents, strict=True)
+            new = {path: data for path, data in found if _content(path) != data}
+            if new:
+                self._folder.mkdir(_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+                for path in new:
+                    path.parent.mkdir(_OWNER_ONLY_FOLDER, exist_ok=True)
+                write_all_whole(new)
+                sync_folder(self._folder)
+        return hashes
 
     def get(self, sha256: str) -> bytes:
         """The bytes of that SHA-256; NOT_FOUND if they are not there, or no longer what they were.

@@ -10,6 +10,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -126,10 +127,11 @@ def delta_between(old: Path, new: Path, picture: bytes | None) -> Delta | None:
             if runs and (runs[-1].source, runs[-1].differs) == (run.source, run.differs):
                 run = run._replace(length=runs.pop().length + run.length)
             runs.append(run)
+        old_sha256, new_sha256 = _sha256(old_file), _sha256(new_file)
     return Delta(
-        old_sha256=sha256_of(old),
+        old_sha256=old_sha256,
         old_size=wanted.size,
-        new_sha256=sha256_of(new),
+        new_sha256=new_sha256,
         new_size=newer.size,
         picture_sha256=hashlib.sha256(picture).hexdigest()
         if picture and place is not None
@@ -154,7 +156,12 @@ def write_out(whole: Readable, path: Path) -> str:
 def sha256_of(path: Path) -> str:
     """The SHA-256 of the whole file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(file)
+
+
+def _sha256(file: BufferedReader) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Sources:

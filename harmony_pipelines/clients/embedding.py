@@ -4,12 +4,13 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from harmony_pipelines.clients.audio_container import Container, container_of
+from harmony_pipelines.clients.audio_container import Container
 from harmony_pipelines.clients.audio_payload import fingerprint
 from harmony_pipelines.clients.delta import (
     Delta,
@@ -22,8 +23,15 @@ from harmony_pipelines.clients.delta import (
 )
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
-from harmony_pipelines.clients.pictures import read_front, replace_front, tags_without_front
-from harmony_pipelines.clients.safe_write import WriteOptions, changed_meanwhile, replace_file
+from harmony_pipelines.clients.pictures import Contents, read_front, read_whole, replace_front
+from harmony_pipelines.clients.safe_write import (
+    Prepared,
+    WriteOptions,
+    changed_meanwhile,
+    prepare,
+    replace_file,
+    sync_folder,
+)
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 _SUFFIXES = {
@@ -40,7 +48,15 @@ _SUFFIXES = {
     Container.MUSEPACK: ".mpc",
     Container.ASF: ".wma",
 }
-_PICTURES = ("art", "images")
+_PICTURES = (
+    "apic:",
+    "covr",
+    "metadata_block_picture",
+    "coverart",  # of old Vorbis comments, with its mime type
+    "cover art (",
+    "wm/picture",
+)
+"""How the names of tags begin that hold pictures: ID3, MP4, Vorbis, APEv2, ASF."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +71,25 @@ class WayBack:
     delta: Delta | None
 
 
-@dataclass(frozen=True)
-class EmbedOptions:
-    """How a cover is embedded.
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """How a copy with another cover is made.
 
-    `keep_old` gets the displaced picture; then, right before the rename, `journal` is told of it
-    and raises if the run is over. `only_over` is the sha256 of the front cover that must be there.
-    `as_it_was` puts a picture back that was in the file before, of whatever kind it is.
+    `keep_old` gets the displaced picture. `only_over` is the sha256 of the front cover that must be
+    there. `as_it_was` puts a picture back that was in the file before, of whatever kind it is.
     """
 
     write: WriteOptions
-    journal: Callable[[WayBack], None]
     keep_old: Callable[[bytes], None]
     only_over: str | None = None
     as_it_was: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions(PrepareOptions):
+    """How a cover is embedded: `journal` is called right before the rename, and may refuse it."""
+
+    journal: Callable[[WayBack], None]
 
 
 @dataclass(frozen=True)
@@ -104,28 +125,47 @@ class _Seen:
 
 def embed_front(path: Path, cover: NewCover | None, options: EmbedOptions) -> Embedded:
     """Make `cover` the file's front cover (None: it gets none); the same picture is left alone."""
-    old = read_front(path)
+    old, new = prepare_front(path, cover, options)
+    if new is None:
+        return Embedded(changed=False, old=old)
+    with closing(new):
+        new.sync()
+        options.journal(new.found)
+        new.put()
+        not_kept = new.not_kept | sync_folder(new.target.parent)
+    return Embedded(changed=True, old=old, not_kept=not_kept)
+
+
+def prepare_front(
+    path: Path, cover: NewCover | None, options: PrepareOptions
+) -> tuple[FrontCover | None, Prepared[WayBack] | None]:
+    """The file's front cover, and the copy in which it is `cover`; None where it is that already.
+
+    The displaced picture is handed over to be kept; the journal is the caller's, who puts the copy
+    in the file's place.
+    """
+    before = read_whole(path)
+    old = before.front
     _refuse_other(path, old, options)
     if _hash(old) == _hash(cover):
-        return Embedded(changed=False, old=old)
+        return old, None
 
     def change(copy: Path) -> None:
-        if _hash(read_front(copy)) != _hash(old):
+        displaced = replace_front(copy, cover, named=path, as_it_was=options.as_it_was)
+        if _hash(displaced) != _hash(old):
             raise changed_meanwhile(path)
-        replace_front(copy, cover, named=path, as_it_was=options.as_it_was)
         if cover is None and read_front(copy):
             raise _further_covers(path)
 
     def verify(original: Path, copy: Path) -> WayBack:
-        audio = _verify(original, copy, _Change(_hash(old), _hash(cover)))
+        _verify(original, before, copy, _Change(_hash(old), _hash(cover)))
         if old is not None:
             options.keep_old(old.data)
         with _unchanged(path):
             delta = delta_between(original, copy, old.data if old else None)
-        return WayBack(audio, copy.stat().st_size, delta)
+        return WayBack(before.audio, copy.stat().st_size, delta)
 
-    written = replace_file(path, change, verify, options.journal, options.write)
-    return Embedded(changed=True, old=old, not_kept=written.not_kept)
+    return old, prepare(path, change, verify, options.write)
 
 
 def put_back(
@@ -178,7 +218,7 @@ def _unchanged(path: Path) -> Iterator[None]:
         raise changed_meanwhile(path) from error
 
 
-def _refuse_other(path: Path, found: FrontCover | None, options: EmbedOptions) -> None:
+def _refuse_other(path: Path, found: FrontCover | None, options: PrepareOptions) -> None:
     if options.only_over not in (None, _hash(found)):
         raise HarmonyError(
             ErrorCode.CONFLICT,
@@ -188,11 +228,15 @@ def _refuse_other(path: Path, found: FrontCover | None, options: EmbedOptions) -
         )
 
 
-def _verify(original: Path, copy: Path, wanted: _Change) -> str:
-    """Raise unless just that change shows in the copy; returns the audio's fingerprint."""
-    whole = tags_without_front(original), fingerprint(original)
+def _verify(original: Path, before: Contents, copy: Path, wanted: _Change) -> None:
+    """Raise unless just that change shows in the copy."""
     try:
-        fault = _fault_in(copy, whole, wanted) or _fault_seen_by_another(original, copy, wanted)
+        after = read_whole(copy)
+        fault = _fault_in(before, after, wanted) or _fault_seen_by_another(
+            _seen_by_mediafile(original, before.container),
+            _seen_by_mediafile(copy, after.container),
+            wanted,
+        )
     except HarmonyError as error:
         fault = f"the new file cannot be read ({error.reason})"
     if fault:
@@ -203,20 +247,19 @@ def _verify(original: Path, copy: Path, wanted: _Change) -> str:
             "Please report this with the file.",
             path=shown(original),
         )
-    return whole[1]
 
 
-def _fault_in(copy: Path, whole: tuple[tuple[bytes, ...], str], wanted: _Change) -> str | None:
-    if _hash(read_front(copy)) != wanted.new:
+def _fault_in(before: Contents, after: Contents, wanted: _Change) -> str | None:
+    if _hash(after.front) != wanted.new:
         return "the cover does not read back"
-    tags, audio = whole
-    if tags_without_front(copy) != tags:
+    if after.rest != before.rest:
         return "other tags would differ"
-    return None if fingerprint(copy) == audio else "the audio would differ"
+    return None if after.audio == before.audio else "the audio would differ"
 
 
-def _fault_seen_by_another(original: Path, copy: Path, wanted: _Change) -> str | None:
-    before, after = _seen_by_mediafile(original), _seen_by_mediafile(copy)
+def _fault_seen_by_another(
+    before: _Seen | None, after: _Seen | None, wanted: _Change
+) -> str | None:
     if before is None:
         return None  # an oddity of this file which that reader does not take, with or without us
     if after is None:
@@ -226,25 +269,36 @@ def _fault_seen_by_another(original: Path, copy: Path, wanted: _Change) -> str |
     return None if after.tags == before.tags else "another reader sees other tags"
 
 
-def _seen_by_mediafile(path: Path) -> _Seen | None:
+def _seen_by_mediafile(path: Path, container: Container) -> _Seen | None:
     """The file as mediafile sees it; None where it cannot read it.
 
-    It goes by the file's name, so it is given one that fits the bytes.
+    It goes by the file's name, so it is given one that fits the bytes. Its many fields are all
+    made of the tags that mutagen read for it, which are compared as they are.
     """
     import mediafile
 
     with io.BufferedReader(raw := io.FileIO(path)) as file:
-        raw.name = "audio" + _SUFFIXES[container_of(file, path)]
-        file.seek(0)
+        raw.name = "audio" + _SUFFIXES[container]
         try:
             read = mediafile.MediaFile(file)
             images: list[mediafile.Image] = read.images or []  # pyright: ignore[reportAssignmentType]
             pictures = [picture.data for picture in images]
-            tags = {key: getattr(read, key) for key in read.fields() if key not in _PICTURES}
+            tags = _tags_but_pictures(read.mgfile)
         except Exception:  # noqa: BLE001 - over odd tags that reader raises all there is
             return None
     hashes = Counter(hashlib.sha256(data).hexdigest() for data in pictures)
-    return _Seen(hashes, repr(sorted(tags.items())))
+    return _Seen(hashes, tags)
+
+
+def _tags_but_pictures(read: Any) -> str:
+    """All tags that mutagen found, pictures excepted: those are looked at as such."""
+    tags = read.tags or ()
+    pairs = tags if isinstance(tags, list) else dict(tags).items()
+    return repr(sorted((key, repr(value)) for key, value in pairs if not _is_picture(key)))
+
+
+def _is_picture(key: str) -> bool:
+    return key.lower().startswith(_PICTURES)
 
 
 def _hash(cover: FrontCover | NewCover | None) -> str | None:

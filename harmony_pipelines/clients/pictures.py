@@ -6,10 +6,12 @@ in place and is only ever given a copy: `embedding.py` is the way to change a fi
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 from harmony_pipelines.clients.audio_container import Container, audio_start, container_of
+from harmony_pipelines.clients.audio_payload import payload_hash
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures_apev2 import ApeTags
@@ -54,9 +56,27 @@ _LARGEST_IN_OGG = 10 << 20
 
 def read_front(path: Path) -> FrontCover | None:
     """The front cover in the file, or None."""
-    with _tags(path) as (_, tags):
+    with _tags(path) as (_, tags, _):
         front = tags.front()
     return front and FrontCover.of(front[1], front[0])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A whole audio file: kind, front cover, all else in the tags, and the audio's fingerprint."""
+
+    container: Container
+    front: FrontCover | None
+    rest: tuple[bytes, ...]
+    audio: str
+
+
+def read_whole(path: Path) -> Contents:
+    """Read all of the file once."""
+    with _tags(path) as (container, tags, file):
+        front = tags.front()
+        cover = front and FrontCover.of(front[1], front[0])
+        return Contents(container, cover, tags.rest(), payload_hash(file, container))
 
 
 def accepted_mimes(path: Path) -> frozenset[str]:
@@ -70,33 +90,36 @@ def accepted_mimes(path: Path) -> frozenset[str]:
 
 def tags_without_front(path: Path) -> tuple[bytes, ...]:
     """All else in the tags: frames, blocks or atoms, each as it lies in the file."""
-    with _tags(path) as (_, tags):
+    with _tags(path) as (_, tags, _):
         return tags.rest()
 
 
 def replace_front(
     path: Path, cover: NewCover | None, *, named: Path | None = None, as_it_was: bool = False
-) -> None:
+) -> FrontCover | None:
     """Put the cover into the file in place of its front cover; None takes the front cover out.
 
     `named` is the file that errors speak of when `path` is its copy. `as_it_was` says that the
     cover was in this file before, so it may be again, whatever we would think of a new one.
+    Returns the cover that was there.
     """
-    with _tags(path, "r+b", named or path) as (container, tags):
+    with _tags(path, "r+b", named or path) as (container, tags, _):
         if cover is not None and not as_it_was:
             _check(named or path, container, cover)
-        if cover is not None or tags.front() is not None:
+        front = tags.front()
+        if cover is not None or front is not None:
             tags.put(cover)
+    return front and FrontCover.of(front[1], front[0])
 
 
 @contextmanager
 def _tags(
     path: Path, mode: Literal["rb", "r+b"] = "rb", named: Path | None = None
-) -> Iterator[tuple[Container, _Tags]]:
+) -> Iterator[tuple[Container, _Tags, BinaryIO]]:
     named = named or path
     with speaking_of(named), path.open(mode) as file:
         container = container_of(file, named)
-        yield container, _TAGS[container](file)
+        yield container, _TAGS[container](file), file
 
 
 def _check(path: Path, container: Container, cover: NewCover) -> None:

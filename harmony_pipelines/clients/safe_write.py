@@ -1,7 +1,8 @@
 """The only way a file of the user's is changed: a copy beside it, changed, verified, renamed over.
 
 Whatever happens at whatever instant, the file is the old one or the new one. There is no second
-way: where a file cannot be replaced by a rename it is left alone.
+way: where a file cannot be replaced by a rename it is left alone. Several copies may be prepared
+before the first is put in place; each is locked, and named so that the next run's sweep finds it.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from harmony_pipelines.clients.file_errors import NO_SUCH_FEATURE, file_error, shown, speaking_of
 from harmony_pipelines.domain.deadline import Deadline
@@ -57,6 +58,67 @@ class Replaced:
     not_kept: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Prepared(Generic[_Found]):
+    """A changed and verified copy beside its file; it is gone once this is closed.
+
+    `found` is what the verification found. To take the file's place it is synced, then put there.
+    """
+
+    path: Path
+    target: Path
+    copy: Path
+    found: _Found
+    not_kept: frozenset[str]
+    _stamp: tuple[int, int, int]
+    _held: contextlib.ExitStack
+
+    def sync(self) -> None:
+        """Wait until the disk has the copy."""
+        with _failing_as(self.path):
+            _sync(self.copy)
+
+    def put(self) -> None:
+        """Rename the copy over the file; CONFLICT if another program changed the file meanwhile.
+
+        The new name lasts once the folder is synced.
+        """
+        with _failing_as(self.path):
+            if _stamp(self.target.stat()) != self._stamp:
+                raise changed_meanwhile(self.target)
+            self.copy.replace(self.target)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the copy is still beside the file: then it took nobody's place."""
+        return os.path.lexists(self.copy)
+
+    def close(self) -> None:
+        """Remove the copy, unless it was put in the file's place."""
+        self._held.close()
+
+
+def prepare(
+    path: Path,
+    change: Callable[[Path], None],
+    verify: Callable[[Path, Path], _Found],
+    options: WriteOptions,
+) -> Prepared[_Found]:
+    """Let `change` work on a copy of the file and `verify` compare the two.
+
+    Any failure leaves no copy behind.
+    """
+    with _failing_as(path), contextlib.ExitStack() as held:
+        target = _resolved(path, options.roots)
+        before = target.stat()
+        _check_may_be_replaced(target, before, options)
+        copy = held.enter_context(_copy_beside(target, before.st_size))
+        change(copy)
+        found = verify(target, copy)
+        not_kept = _keep_metadata(target, before, copy)
+        return Prepared(path, target, copy, found, not_kept, _stamp(before), held.pop_all())
+
+
 def replace_file(
     path: Path,
     change: Callable[[Path], None],
@@ -64,29 +126,26 @@ def replace_file(
     guard: Callable[[_Found], None],
     options: WriteOptions,
 ) -> Replaced:
-    """Let `change` work on a copy, `verify` compare old and new, and rename the copy over the file.
+    """Prepare a copy of one file, and put it in its place.
 
     `guard` is called right before the rename, with what `verify` found, and raises if the run is
-    over. Any failure before the
-    rename leaves the file as it was and no copy behind; after it nothing fails any more, and the
-    file is the new one.
+    over. Any failure before the rename leaves the file as it was and no copy behind; after it
+    nothing fails any more, and the file is the new one.
     """
+    with contextlib.closing(prepare(path, change, verify, options)) as new:
+        new.sync()
+        guard(new.found)
+        new.put()
+        return Replaced(new.target, new.not_kept | sync_folder(new.target.parent))
+
+
+def sync_folder(folder: Path) -> frozenset[str]:
+    """Make renames last; what could not be done, since the files are the new ones all the same."""
     try:
-        target = _resolved(path, options.roots)
-        before = target.stat()
-        _check_may_be_replaced(target, before, options)
-        with _copy_beside(target, before.st_size) as copy:
-            change(copy)
-            found = verify(target, copy)
-            not_kept = _keep_metadata(target, before, copy)
-            _sync(copy)
-            guard(found)
-            if _stamp(target.stat()) != _stamp(before):
-                raise changed_meanwhile(target)
-            copy.replace(target)
-    except OSError as error:
-        raise file_error(path, error) from error
-    return Replaced(target, not_kept | _sync_folder(target.parent))
+        _sync(folder)
+    except OSError:
+        return frozenset({"sync"})
+    return frozenset()
 
 
 def changed_meanwhile(target: Path) -> HarmonyError:
@@ -297,13 +356,12 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(folder: Path) -> frozenset[str]:
-    """Make the rename last; what could not be done, since the file is the new one all the same."""
+@contextlib.contextmanager
+def _failing_as(path: Path) -> Iterator[None]:
     try:
-        _sync(folder)
-    except OSError:
-        return frozenset({"sync"})
-    return frozenset()
+        yield
+    except OSError as error:
+        raise file_error(path, error) from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from harmony_pipelines.clients.backlog import (
     save_isrcs,
 )
 from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.clients.pool import in_pool
 from harmony_pipelines.clients.quota import COUNTED, ISRCS
 from harmony_pipelines.clients.spotify import (
     BODIES,
@@ -30,7 +31,6 @@ from harmony_pipelines.clients.spotify import (
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.discography import track_isrc
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
-from harmony_pipelines.steps.pool import in_pool
 
 Unit = tuple[str, Mapping[str, str]]
 """An artist, and the albums to ask for by one call, each with its group."""

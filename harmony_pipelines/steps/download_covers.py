@@ -25,6 +25,7 @@ from harmony_pipelines.clients.images import (
     examine,
 )
 from harmony_pipelines.clients.pictures import read_front
+from harmony_pipelines.clients.pool import in_pool
 from harmony_pipelines.clients.similarity import look_alike
 from harmony_pipelines.clients.turns import Turns
 from harmony_pipelines.domain.covers import (
@@ -41,7 +42,6 @@ from harmony_pipelines.domain.covers import (
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.steps.plan_covers import file_of
-from harmony_pipelines.steps.pool import in_pool
 
 _EMBEDDABLE = ("image/jpeg", "image/png")
 _FIRST_GAP = timedelta(hours=20)

@@ -1,16 +1,15 @@
 """Embed the covers that were found, album by album; what is left of a run's time is kept for it."""
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from harmony_pipelines.clients.catalogue import Row
-from harmony_pipelines.clients.embedding import EmbedOptions, embed_front
+from harmony_pipelines.clients.embedding import PrepareOptions, WayBack, prepare_front
 from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.safe_write import changed_meanwhile
+from harmony_pipelines.clients.safe_write import Prepared, changed_meanwhile
 from harmony_pipelines.domain.covers import (
     AlbumPlan,
     Covered,
@@ -23,6 +22,7 @@ from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.undo import EMBEDDED
 from harmony_pipelines.steps.file_work import FileWork
 from harmony_pipelines.steps.plan_covers import file_of, result
+from harmony_pipelines.steps.together import Change, Together
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class _Work:
     found: Found
     cover: Covered
     picture: NewCover
+    together: Together
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Embedding(FileWork):
     """One run's embedding; `undo_bytes` is what the store of displaced pictures holds before it."""
 
     undo_bytes: int = 0
+    begun: set[str] = field(default_factory=set, init=False)
+    """The paths of the files that were to be changed, whatever came of it."""
 
     def albums(self, plans: Sequence[AlbumPlan], found: Mapping[int, Found]) -> None:
         """Embed in each album for which there is a cover."""
@@ -65,14 +68,17 @@ class Embedding(FileWork):
                     self.refuse(file, error, status="failed")
                 return
             picture = NewCover(data, cover.mime, cover.width, cover.height)
-            for track in plan.tracks:
-                self._file(_Work(plan, track, found, cover, picture))
+            with closing(Together(self)) as together:
+                for track in plan.tracks:
+                    self._file(_Work(plan, track, found, cover, picture, together))
+                together.make()
 
         self.on_album(str(plan.beets_album_id), files, work)
 
     def _file(self, work: _Work) -> None:
         track = work.track
-        if track.path in self.rows or track.old_sha256 == work.cover.sha256:
+        is_done = track.path in self.begun or track.path in self.rows
+        if is_done or track.old_sha256 == work.cover.sha256:
             self.counts[Skip.HAS_COVER] += 1
             self._tried(work)
         elif track.old_sha256 and work.found.objection:
@@ -83,34 +89,51 @@ class Embedding(FileWork):
             self._embed(work)
 
     def _embed(self, work: _Work) -> None:
-        path = file_of(work.track.path)
+        self.begun.add(work.track.path)
         try:
-            done = embed_front(path, work.picture, self._options(work))
+            copy = self._prepared(work)
         except HarmonyError as error:
             if error is self.ends_run:
                 raise
-            self.refuse(_key(work.plan, work.track), error)
-            if is_lasting(error):
-                of_cover = error.code is ErrorCode.PAYLOAD_TOO_LARGE
-                self._leave_alone(work, error, work.plan.looked_at(Found()) if of_cover else None)
+            self._refused(work, error)
             return
-        self.not_kept |= done.not_kept
-        if done.changed:
-            self.bytes_written += work.track.size + work.cover.bytes
-            self.counts["embedded"] += 1
-        else:
+        if copy is None:
             self.counts[Skip.HAS_COVER] += 1
-        with contextlib.suppress(OSError):  # gone the moment after: the next snapshot will see
-            self._has_it(work, path.stat())
+            self._has_it(work)
+            return
+        self.bytes_written += _rewritten(work)
+        row, item = _embedded(self.run_id, work), work.track.beets_item_id
+        work.together.add(
+            Change(row, item, copy, partial(self._made, work), partial(self._not_made, work))
+        )
 
-    def _options(self, work: _Work) -> EmbedOptions:
+    def _prepared(self, work: _Work) -> Prepared[WayBack] | None:
         path = file_of(work.track.path)
-        return EmbedOptions(
+        options = PrepareOptions(
             write=self.write_options(path),
-            journal=partial(self.journal, _embedded(self.run_id, work), work.track.beets_item_id),
             keep_old=lambda picture: self._keep(work, picture),
             only_over=work.track.old_sha256,
         )
+        try:
+            return prepare_front(path, work.picture, options)[1]
+        except HarmonyError as error:
+            if error.reason is Reason.DISK_FULL and work.together.make():  # they took the room
+                return prepare_front(path, work.picture, options)[1]
+            raise
+
+    def _made(self, work: _Work) -> None:
+        self.counts["embedded"] += 1
+        self._has_it(work)
+
+    def _not_made(self, work: _Work, error: HarmonyError) -> None:
+        self.bytes_written -= _rewritten(work)
+        self._refused(work, error)
+
+    def _refused(self, work: _Work, error: HarmonyError) -> None:
+        self.refuse(_key(work.plan, work.track), error)
+        if is_lasting(error):
+            of_cover = error.code is ErrorCode.PAYLOAD_TOO_LARGE
+            self._leave_alone(work, error, work.plan.looked_at(Found()) if of_cover else None)
 
     def _keep(self, work: _Work, picture: bytes) -> None:
         if work.track.old_sha256 is None:  # it was to get its first cover, and got one meanwhile
@@ -163,8 +186,12 @@ class Embedding(FileWork):
         why = {"front_code": str(error.code), "front_reason": str(error.reason)}
         self._remember(work, {**why, "front_tried": tried})
 
-    def _has_it(self, work: _Work, now: os.stat_result) -> None:
+    def _has_it(self, work: _Work) -> None:
         """Remember what the file holds now, so that the next run need not open it."""
+        try:
+            now = file_of(work.track.path).stat()
+        except OSError:  # gone the moment after: the next snapshot will see
+            return
         self._remember(
             work,
             {
@@ -197,6 +224,11 @@ def _key(plan: AlbumPlan, track: PlannedTrack) -> Row:
     """What names the file in `artwork_results`."""
     ids = {"beets_album_id": plan.beets_album_id, "album_id": plan.album_id}
     return {"path": track.path} | ids
+
+
+def _rewritten(work: _Work) -> int:
+    """What writing the file comes to."""
+    return work.track.size + work.cover.bytes
 
 
 def _embedded(run_id: str, work: _Work) -> Row:

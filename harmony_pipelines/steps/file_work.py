@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
+from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.content_store import ContentStore
+from harmony_pipelines.clients.database import writing
 from harmony_pipelines.clients.embedding import WayBack
 from harmony_pipelines.clients.safe_write import (
     WriteOptions,
@@ -20,7 +24,8 @@ from harmony_pipelines.clients.safe_write import (
 )
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import HarmonyError, Reason
-from harmony_pipelines.steps.plan_covers import commit, file_of, refusal
+from harmony_pipelines.domain.undo import EMBEDDED, RESTORED
+from harmony_pipelines.steps.plan_covers import commit, commit_journal, file_of, forget, refusal
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class FileWork:
     not_kept: set[str] = field(default_factory=set)
     seen: list[Row] = field(default_factory=list, init=False)
     ends_run: HarmonyError | None = field(default=None, init=False)
+    last_told: dict[str, Row] | None = field(default=None, init=False)
+    """By path, the changes of earlier runs that the last snapshot shows no trace of."""
 
     def sweep_abandoned(self) -> None:
         """Remove what killed runs left, also beside files of albums on which no run works again."""
@@ -105,16 +112,51 @@ class FileWork:
         return WriteOptions(roots, self.break_hard_links)
 
     def journal(self, row: Row, item: int | None, way_back: WayBack) -> None:
-        """Commit what the rename that comes next does, so that no kill hides it from undo.
+        """Commit what the rename that comes next does; see `journal_all`."""
+        self.journal_all([(row, item, way_back)])
 
-        `item` is the file's id in the library, by which it is found should it be moved.
+    def journal_all(self, changes: Sequence[tuple[Row, int | None, WayBack]]) -> None:
+        """Commit what the renames that come next do, so that no kill hides it from undo.
+
+        The row of each comes with the file's id in the library, by which it is found should it be
+        moved, and with what leads back.
         """
         with self.ours():
-            delta = way_back.delta and self.stores.undo.put(way_back.delta.packed())
-            told = {"size": way_back.size, "audio": way_back.audio, "delta": delta}
-            undo = {"run_id": self.run_id, "path": row["path"], "beets_item_id": item} | told
-            commit(self.stores.catalogue, [row], [], self.guard, [undo])
-        self.rows[row["path"]] = row
+            deltas = [back.delta for _, _, back in changes if back.delta]
+            kept = iter(self.stores.undo.put_all([delta.packed() for delta in deltas]))
+            undo: list[Row] = [
+                {
+                    "run_id": self.run_id,
+                    "path": row["path"],
+                    "beets_item_id": item,
+                    "size": back.size,
+                    "audio": back.audio,
+                    "delta": next(kept) if back.delta else None,
+                }
+                for row, item, back in changes
+            ]
+            rows = [row for row, _, _ in changes]
+            unmade = [row for row in map(self._unmade, undo) if row]
+            commit_journal(self.stores.catalogue, rows, undo, unmade, self.guard)
+        self.rows |= {row["path"]: row for row in rows}
+
+    def withdraw(self, paths: Sequence[str]) -> None:
+        """Take back what was journalled of files that were not changed after all.
+
+        That is said also once the run is over: it is what it did not do. A killed run cannot say
+        it, and undo takes no notice of such rows, so nothing is wrong where this fails.
+        """
+        with contextlib.suppress(HarmonyError), writing(self.stores.catalogue.engine) as connection:
+            forget(connection, [{"run_id": self.run_id, "path": path} for path in paths])
+        for path in paths:
+            self.rows.pop(path, None)
+
+    def _unmade(self, undo: Row) -> Row | None:
+        """The same change of the same file, where a killed run journalled and did not make it."""
+        if self.last_told is None:
+            self.last_told = changes_without_trace(self.stores.catalogue)
+        told = self.last_told.get(undo["path"])
+        return told if told and told["delta"] and told["delta"] == undo["delta"] else None
 
     def refuse(self, file: Row, error: HarmonyError, **told: Any) -> None:
         """Commit why a file was not changed."""
@@ -131,6 +173,28 @@ class FileWork:
         except HarmonyError as error:
             self.ends_run = error
             raise
+
+
+def changes_without_trace(store: Catalogue) -> dict[str, Row]:
+    """The newest change of each file, by path, where it put a cover there that is not there."""
+    done, undo, track = tables.artwork_results.c, tables.artwork_undo.c, tables.beets_tracks.c
+    newest = (
+        sa.select(done.path, sa.func.max(done.sequence).label("sequence"))
+        .where(done.status.in_((EMBEDDED, RESTORED)))
+        .group_by(done.path)
+        .subquery()
+    )
+    rows = store.rows(
+        sa.select(done.path, done.run_id, undo.delta)
+        .join(newest, (newest.c.path == done.path) & (newest.c.sequence == done.sequence))
+        .join(
+            tables.artwork_undo,
+            (undo.path == done.path) & (undo.run_id == done.run_id),
+        )
+        .join(tables.beets_tracks, track.path == done.path)
+        .where(done.status == EMBEDDED, track.front_sha256.is_distinct_from(done.sha256))
+    )
+    return {row["path"]: row for row in rows}
 
 
 def _sweep(folders: Iterable[Path]) -> None:

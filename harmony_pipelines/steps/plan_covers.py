@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
@@ -200,22 +201,18 @@ def commit(
     results: Sequence[Row],
     seen: Sequence[Row],
     guard: Callable[[], None],
-    undo: Sequence[Row] = (),
 ) -> None:
     """Commit rows of results and what was seen of files, if the run is still the one at work.
 
-    Each row of `seen` is one of `beets_tracks` with the columns to set; `undo` has the rows of
-    `artwork_undo` that belong to the results.
+    Each row of `seen` is one of `beets_tracks` with the columns to set. They alone are not waited
+    for until the disk has them: at worst a file is looked at again.
     """
     if not results and not seen:
         return
     track = tables.beets_tracks.c
     of_file = (track.beets_item_id == sa.bindparam("of_item")) & (track.path == sa.bindparam("at"))
-    with writing(store.engine) as connection:
-        last = connection.scalar(sa.select(sa.func.max(tables.artwork_results.c.sequence)))
-        rows = [row | {"sequence": (last or 0) + 1} for row in results]
-        upsert(connection, tables.artwork_results, rows)
-        upsert(connection, tables.artwork_undo, undo)
+    with writing(store.engine, durable=bool(results)) as connection:
+        _save_results(connection, results)
         for _, alike in groupby(seen, key=tuple):
             columns = [
                 {"of_item": row["beets_item_id"], "at": row["path"]}
@@ -224,6 +221,39 @@ def commit(
             ]
             connection.execute(tables.beets_tracks.update().where(of_file), columns)
         guard()
+
+
+def commit_journal(
+    store: Catalogue,
+    results: Sequence[Row],
+    undo: Sequence[Row],
+    unmade: Sequence[Row],
+    guard: Callable[[], None],
+) -> None:
+    """Commit the results of changes that are made next, with their rows of `artwork_undo`.
+
+    `unmade` names what an earlier run journalled and a kill kept it from making.
+    """
+    with writing(store.engine) as connection:
+        forget(connection, unmade)
+        _save_results(connection, results)
+        upsert(connection, tables.artwork_undo, undo)
+        guard()
+
+
+def _save_results(connection: Connection, results: Sequence[Row]) -> None:
+    if results:
+        last = connection.scalar(sa.select(sa.func.max(tables.artwork_results.c.sequence)))
+        rows = [row | {"sequence": (last or 0) + 1} for row in results]
+        upsert(connection, tables.artwork_results, rows)
+
+
+def forget(connection: Connection, rows: Sequence[Row]) -> None:
+    """Take back the results of runs about files, `run_id` and `path` each."""
+    for table in (tables.artwork_results, tables.artwork_undo) if rows else ():
+        one = (table.c.run_id == sa.bindparam("of_run")) & (table.c.path == sa.bindparam("at"))
+        keys = [{"of_run": row["run_id"], "at": row["path"]} for row in rows]
+        connection.execute(table.delete().where(one), keys)
 
 
 def refuse_unknown_albums(wanted: Sequence[str], known: set[str]) -> None:

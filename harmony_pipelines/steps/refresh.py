@@ -22,6 +22,7 @@ from harmony_pipelines.clients.discographies import (
     save_failure,
     stored,
 )
+from harmony_pipelines.clients.pool import in_pool
 from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.clients.spotify import (
     FAILURES_IN_A_ROW,
@@ -35,7 +36,6 @@ from harmony_pipelines.domain.cadence import is_sweep_due
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.discography import ArtistCatalogue
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.steps.pool import in_pool
 
 ARTIST_SECONDS = 1800.0
 """The longest that one artist may take; a run may have less left."""

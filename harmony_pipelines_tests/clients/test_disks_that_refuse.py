@@ -58,7 +58,9 @@ pytestmark = pytest.mark.slow
 def refusal(file: Path) -> dict[str, object]:
     """What embedding is refused with, and whether the file and its folder are as they were."""
     before, names = file.read_bytes(), os.listdir(file.parent)  # noqa: PTH208
-    options = EmbedOptions(WriteOptions((file.parent,), room=0), lambda _: None, lambda _: None)
+    options = EmbedOptions(
+        write=WriteOptions((file.parent,), room=0), journal=lambda _: None, keep_old=lambda _: None
+    )
     try:
         embed_front(file, a_jpeg(150_000), options)
     except HarmonyError as error:

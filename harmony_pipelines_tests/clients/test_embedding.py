@@ -180,4 +180,6 @@ def test_a_damaged_file_gets_its_cover_and_back_or_stays_byte_for_byte(
 
 def _options(folder: Path, kept: list[bytes] | None = None) -> EmbedOptions:
     keep = (kept if kept is not None else []).append
-    return EmbedOptions(WriteOptions((folder,), room=0), lambda _: None, keep)
+    return EmbedOptions(
+        write=WriteOptions((folder,), room=0), journal=lambda _: None, keep_old=keep
+    )

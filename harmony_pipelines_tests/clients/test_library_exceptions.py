@@ -243,15 +243,17 @@ def _the_second_look_raises(
 
     file = sample("tone.flac", folder)
     before, looked = file.read_bytes(), iter(range(10))
-    fields = mediafile.MediaFile.fields
+    reader = mediafile.MediaFile
 
-    def raising() -> Any:
+    def raising(opened: Any) -> Any:
         if next(looked):
             raise made(kind)
-        return fields()
+        return reader(opened)
 
-    monkeypatch.setattr(mediafile.MediaFile, "fields", staticmethod(raising))
-    options = EmbedOptions(WriteOptions((folder,), room=0), lambda _: None, lambda _: None)
+    monkeypatch.setattr(mediafile, "MediaFile", raising)
+    options = EmbedOptions(
+        write=WriteOptions((folder,), room=0), journal=lambda _: None, keep_old=lambda _: None
+    )
     with pytest.raises(HarmonyError) as told:
         embed_front(file, a_jpeg(), options)
     assert (told.value.code, told.value.reason) == (

@@ -101,7 +101,9 @@ def _options(bench: Path) -> EmbedOptions:
     def keep_old(picture: bytes) -> None:
         undo.put(picture)
 
-    return EmbedOptions(WriteOptions((bench / "music",), room=0), journal, keep_old)
+    return EmbedOptions(
+        write=WriteOptions((bench / "music",), room=0), journal=journal, keep_old=keep_old
+    )
 
 
 _PREPARED: dict[str, Callable[[Path], Work]] = {

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import sys
 import threading
 
@@ -10,9 +11,12 @@ from harmony_pipelines.clients.safe_write import album_lock
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.steps.file_work import Limits
+from harmony_pipelines.steps.restore_covers import Restoring, Wanted, changed_files
 from harmony_pipelines_tests.audio_files import SAMPLES, sample
 from harmony_pipelines_tests.small_library import SmallLibrary, front, image, picture, put
 
+_LIMITS = Limits(Deadline.after(3600), 1 << 40, 1 << 40)
 _OPENED: list[str] = []
 
 
@@ -177,16 +181,65 @@ def test_a_run_that_is_over_writes_nothing_more(library: SmallLibrary, after: in
     plan = library.plan()
     found = library.find(plan)
     library.over_after = after
-    if after > 3:  # three files and what was seen of them: four commits
+    if after > 4:  # the journal, three renames, and what was seen of the files
         library.embed(plan, found)
         return
     with pytest.raises(HarmonyError) as caught:
         library.embed(plan, found)
     assert (caught.value.code, caught.value.reason) == (ErrorCode.CONFLICT, Reason.RUN_OVER)
     done = [file for file in files if front(file)]
-    assert done == files[:after]
+    assert done == files[: max(0, after - 1)]
     assert len(library.results()) == len(done)
     assert not list(library.music.rglob(".harmony*"))
+
+
+def test_what_a_kill_kept_a_run_from_doing_is_told_once_by_the_next(library: SmallLibrary) -> None:
+    files = library.album("tone.flac", "tone.mp3", "tone.ogg", image_url=image(library))
+    before = [file.read_bytes() for file in files]
+    plan = library.plan()
+    found = library.find(plan)
+    run = os.fork()
+    if run == 0:  # it is killed when it is about to rename the second file
+        asked = iter(range(2))
+        library.guard = lambda: next(asked, None) is None and os._exit(9)  # pyright: ignore[reportAttributeAccessIssue]
+        library.store.engine.dispose(close=False)
+        library.embed(plan, found)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(run, 0)[1]) == 9
+    assert [front(file) is not None for file in files] == [True, False, False]
+    assert len(library.results()) == 3
+
+    assert library.night().counts == {"embedded": 2}
+    assert [len(library.results(run)) for run in (1, 2)] == [1, 2]
+    assert [path.name for path in files[0].parent.iterdir() if path.name[0] == "."] == []
+    restoring = Restoring("back", library.stores, (library.music,), _LIMITS, library.guard)
+    restoring.files(changed_files(library.store, Wanted(everything=True)))
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_what_was_restored_and_embedded_again_is_told_each_time(library: SmallLibrary) -> None:
+    library.album("tone.flac", image_url=image(library))
+    library.night()
+    restoring = Restoring("back", library.stores, (library.music,), _LIMITS, library.guard)
+    restoring.files(changed_files(library.store, Wanted(everything=True)))
+    assert library.night("1").counts == {"embedded": 1}
+    assert [len(library.results(run)) for run in (1, 2)] == [1, 1]
+
+
+def test_files_that_change_together_need_no_more_room_than_one(
+    library: SmallLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = library.album("tone.flac", "tone.mp3", "tone.ogg", image_url=image(library))
+    plan = library.plan()
+    found = library.find(plan)
+
+    def room(_: object) -> object:
+        copies = len(list(library.music.rglob(".harmony*")))
+        return shutil._ntuple_diskusage(1 << 40, 0, 0 if copies else 1 << 40)  # pyright: ignore[reportAttributeAccessIssue]
+
+    monkeypatch.setattr(shutil, "disk_usage", room)
+    assert library.embed(plan, found).counts == {"embedded": 3}
+    assert [front(file) for file in files] == [picture()] * 3
 
 
 def test_an_album_that_another_run_is_at_work_on_is_left_to_it(library: SmallLibrary) -> None:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from harmony_pipelines.steps.pool import in_pool
+from harmony_pipelines.clients.pool import in_pool
 
 
 def test_every_item_comes_back_once_with_its_result():
