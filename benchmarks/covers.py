@@ -106,7 +106,7 @@ class _Library:
         return run([*beet, "embedart", "-y"], environment).wall_s - start_up
 
     def floor(self) -> float:
-        """What the disk takes: each file copied, synced, renamed over itself, its folder synced."""
+        """What the disk takes: each file copied, synced, renamed over itself; no folder synced."""
         self.renew()
         began = time.perf_counter()
         for file in sorted(self._home.glob("beets/music/*/[0-9]*")):

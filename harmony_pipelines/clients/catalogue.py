@@ -88,9 +88,11 @@ class Catalogue:
                 for chunk in chunks(rows, _ROWS_AT_ONCE):
                     connection.execute(sa.insert(table), chunk)
 
-    def save(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def save(
+        self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, durable: bool = True
+    ) -> None:
         """Insert rows, or set their columns where the key is there."""
-        with self.writing() as connection:
+        with self.writing(durable=durable) as connection:
             upsert(connection, table, rows)
 
 

@@ -7,7 +7,7 @@ import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.quota import LONGEST_PAUSE, PROBE, TOKEN, Quota
@@ -22,9 +22,6 @@ from harmony_pipelines.clients.spotify_refusals import (
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.discography import Json
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-
-if TYPE_CHECKING:
-    from harmony_pipelines.clients.spotify_session import TokenStore
 
 _LONGEST_BACKOFF = 8.0
 _MAY_PASS = frozenset(
@@ -47,15 +44,14 @@ class Total:
 
 
 class SpotifyCalls:
-    """Makes calls for one deadline; several of them share a token."""
+    """Makes calls for one deadline; several of them share a token and connections."""
 
     def __init__(
         self,
         config: SpotifyConfig,
         quota: Quota,
         patience: Patience,
-        store: "TokenStore | None" = None,
-        total: "Total | None" = None,
+        like: "SpotifyCalls | None" = None,
     ) -> None:
         from harmony_pipelines.clients.spotify_session import (
             BoundedSession,
@@ -73,17 +69,17 @@ class SpotifyCalls:
         self._config = config
         self._quota = quota
         self._patience = patience
-        self._store = store or TokenStore()
+        self._store = like._store if like else TokenStore()
         self.requests: Counter[str] = Counter()
-        self.total = total or Total()
-        session = BoundedSession(config, patience)
-        self._credentials = ClientCredentials(session, self._store, self._book_token)
-        self._spotify = open_spotify(session, self._credentials)
+        self.total = like.total if like else Total()
+        self._session = BoundedSession(config, patience, like._session if like else None)
+        self._credentials = ClientCredentials(self._session, self._store, self._book_token)
+        self._spotify = open_spotify(self._session, self._credentials)
 
     def within(self, deadline: Deadline) -> "SpotifyCalls":
-        """Calls for another deadline, counted anew, with the same token."""
+        """Calls for another deadline, counted anew, with the same token and connections."""
         patience = self._patience.within(deadline)
-        return SpotifyCalls(self._config, self._quota, patience, self._store, self.total)
+        return SpotifyCalls(self._config, self._quota, patience, self)
 
     def why_not(self, family: str) -> HarmonyError | None:
         """What keeps a call of the family from being made now: a spent budget, a cooldown."""

@@ -122,16 +122,19 @@ class BoundedSession(requests.Session):
 
     requests' own time limits are per read, so that a server that drips is never late. The exchange
     therefore runs in a thread of its own, and who waits for it can leave: at the limit, at the
-    deadline, or because the run is over, also during name resolution.
+    deadline, or because the run is over, also during name resolution. One made `like` another
+    shares its connections.
     """
 
-    def __init__(self, config: SpotifyConfig, patience: Patience) -> None:
+    def __init__(
+        self, config: SpotifyConfig, patience: Patience, like: "BoundedSession | None" = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.patience = patience
         self.trust_env = False
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _Adapter(max_retries=0))
+            self.mount(scheme, like.adapters[scheme] if like else _Adapter(max_retries=0))
 
     def request(self, method: Any, url: Any, *_: Any, **options: Any) -> requests.Response:
         """The whole answer; raises Refusal for what is no 2xx and HarmonyError for no answer."""

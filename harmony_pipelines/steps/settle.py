@@ -1,12 +1,16 @@
 """Settle who is meant by each name of the watchlist; only what is new is asked of Spotify."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
+from threading import Event
 from typing import Any, Literal, Protocol
 
 from harmony_pipelines.clients.catalogue import Row, utc_text
+from harmony_pipelines.clients.pool import in_pool
 from harmony_pipelines.clients.spotify import FAILURES_IN_A_ROW, concerns_everybody
 from harmony_pipelines.domain.discography import artist_row
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError
@@ -75,11 +79,15 @@ class Settler:
     waiting: int = 0
     """Names that a fault which is everybody's left for the next run."""
     stopped: HarmonyError | None = None
+    workers: int = 1
+    """How many are asked about at once."""
     _lookup: ArtistLookup | None = None
+    _refused: dict[str, HarmonyError] = field(default_factory=dict)
     _in_a_row: int = 0
 
-    def settle(self, entries: Iterable[WatchlistEntry]) -> list[tuple[WatchlistEntry, Resolved]]:
+    def settle(self, entries: Sequence[WatchlistEntry]) -> list[tuple[WatchlistEntry, Resolved]]:
         """The entries that are settled, each with the artist who is meant."""
+        self._look_up_ids(entries)
         return [(entry, artist) for entry in entries if (artist := self._settle(entry))]
 
     def to_review(
@@ -115,6 +123,47 @@ class Settler:
         if not ids:
             return "search"
         return "artists" if len(ids) == 1 else None
+
+    def _look_up_ids(self, entries: Iterable[WatchlistEntry]) -> None:
+        """Ask about the entries that are ids, several at once; each answer is kept as it comes.
+
+        What went wrong is dealt with in the order of the entries.
+        """
+        asked = (each for each in entries if each.artist_id and self.question(each) == "artists")
+        by_id = {each.artist_id or "": each for each in asked}
+        if self.workers < 2 or len(by_id) < 2 or self.stopped:
+            return
+        with suppress(HarmonyError):  # else the first entry says it
+            self._spotify()
+        if self._lookup is None:
+            return
+        for artist_id, answer in self._answers(self._lookup, by_id):
+            if isinstance(answer, HarmonyError):
+                self._refused[artist_id] = answer
+            else:
+                found = self._kept(artist_id, answer)
+                self._remembered(by_id[artist_id], Resolved(artist_id, found.name, "id"))
+
+    def _answers(
+        self, lookup: ArtistLookup, artist_ids: Collection[str]
+    ) -> Iterator[tuple[str, Row | HarmonyError]]:
+        """What is said of each artist; nobody more is asked about once something is amiss."""
+        is_over = Event()
+
+        def until_over() -> Iterator[str]:
+            yield from takewhile(lambda _: not is_over.is_set(), artist_ids)
+
+        def look(artist_id: str) -> Row | HarmonyError:
+            try:
+                return artist_row(lookup.artist(artist_id))
+            except HarmonyError as error:
+                if error.code is not ErrorCode.NOT_FOUND:
+                    is_over.set()
+                return error
+
+        workers = min(self.workers, len(artist_ids))
+        with closing(in_pool(look, until_over(), workers)) as answers:
+            yield from answers
 
     def _settle(self, entry: WatchlistEntry) -> Resolved | None:
         if entry.problem:
@@ -197,7 +246,11 @@ class Settler:
 
     def _artist(self, artist_id: str) -> Candidate:
         """The artist of an id; what is read of them is kept."""
-        row = artist_row(self._spotify().artist(artist_id))
+        if refused := self._refused.pop(artist_id, None):
+            raise refused
+        return self._kept(artist_id, artist_row(self._spotify().artist(artist_id)))
+
+    def _kept(self, artist_id: str, row: Row) -> Candidate:
         self.memory.keep_artist({**row, "fetched_at": utc_text(self.now)})
         return Candidate(artist_id, str(row["name"] or ""))
 

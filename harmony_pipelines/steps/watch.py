@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -95,7 +95,13 @@ def read(settings: Settings, store: Catalogue, sources: Sources, now: datetime) 
         return WatchlistRead(watched, store.table(tables.watchlist_review), [problem(error)])
     groups = watchlist.default_groups or settings.album_groups
     reviewed = store.table(tables.watchlist_review)
-    settler = Settler(_memory(store, reviewed), sources.open_lookup, now, _known(sources))
+    settler = Settler(
+        _memory(store, reviewed),
+        sources.open_lookup,
+        now,
+        _known(sources),
+        workers=settings.spotify_concurrency,
+    )
     cost = _cost(settler, watchlist.entries, beets, len(groups)) if beets else None
     if cost:
         sources.log(str(cost))
@@ -221,13 +227,13 @@ def _memory(store: Catalogue, reviewed: list[Row]) -> Memory:
     return Memory(
         names={row["text"]: row for row in store.table(tables.watchlist_names)},
         review={row["text"]: row for row in reviewed},
-        keep=lambda row: store.save(tables.watchlist_names, [row]),
-        keep_artist=lambda row: store.save(tables.spotify_artists, [row]),
+        keep=lambda row: store.save(tables.watchlist_names, [row], durable=False),
+        keep_artist=lambda row: store.save(tables.spotify_artists, [row], durable=False),
     )
 
 
 def _settled(
-    settler: Settler, entries: Iterable[WatchlistEntry], beets: Iterable[WatchlistEntry]
+    settler: Settler, entries: Sequence[WatchlistEntry], beets: Sequence[WatchlistEntry]
 ) -> list[tuple[WatchlistEntry, Resolved]]:
     """Each artist once, by the first line that names them; the file's lines come first."""
     first, duplicates = split_duplicates(settler.settle(entries))

@@ -1,7 +1,8 @@
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,39 @@ def test_names_ids_and_links_are_followed_in_the_groups_wanted(user: User) -> No
     assert [json.loads(r["groups"]) for r in rows] == [["album", "single"]] * 2 + [["album"]]
     assert rows[0]["partition_key"] == f"lumen-tide-{artist_id(1)}"
     assert rows[0]["added_at"] == "2026-11-20T12:00:00Z"
+
+
+def test_ids_are_asked_about_several_at_once_and_each_once(user: User) -> None:
+    names = [f"Artist {number}" for number in range(1, 7)]
+    user.spotify.add(*names)
+    user.home.watch(*(artist_id(number) for number in range(1, 7)), artist_id(9))
+    user.settings = replace(user.settings, spotify_concurrency=3)
+    together = threading.Barrier(3, timeout=10)
+    look = user.spotify.artist
+
+    def artist(wanted: str) -> dict[str, Any]:
+        if wanted in [artist_id(number) for number in range(1, 4)]:
+            together.wait()  # breaks unless three are asked about at once
+        return look(wanted)
+
+    user.spotify.artist = artist  # pyright: ignore[reportAttributeAccessIssue]
+    user.read()
+    assert user.names() == names
+    assert user.review() == {8: "NOT_FOUND"}
+    assert sorted(user.spotify.asked) == sorted(map(artist_id, [1, 2, 3, 4, 5, 6, 9]))
+
+
+def test_ids_asked_about_at_once_stop_at_the_first_fault_and_lose_no_answer(user: User) -> None:
+    user.spotify.add(*(f"Artist {number}" for number in range(1, 30)))
+    user.home.watch(*(artist_id(number) for number in range(1, 30)))
+    user.settings = replace(user.settings, spotify_concurrency=3)
+    quota = HarmonyError(ErrorCode.RATE_LIMITED, Reason.RATE_LIMIT, "Wait.")
+    user.spotify.faults[artist_id(5)] = quota
+    read = user.read()
+    assert read.stopped is quota
+    assert len(user.spotify.asked) <= 8
+    assert read.waiting + len(user.names()) == 29
+    assert len(user.names()) == len(user.spotify.asked) - 1
 
 
 def test_who_is_known_is_not_asked_about_again_whatever_the_line_s_options(user: User) -> None:
