@@ -31,7 +31,7 @@ _ALBUMS = """INSERT INTO spotify_albums (artist_id, album_id, name, artists, alb
     album_group, release_date, release_date_precision, total_tracks, upc, image_url, image_width,
     image_height, spotify_url, first_seen_at, last_seen_at, fetched_at)
     SELECT printf('%022d', i / ?2), printf('A%021d', i), 'Record ' || i || ' of Many',
-    json_array(json_object('id', printf('%022d', i / ?2), 'name', 'Artist ' || i / ?2)),
+    json_array(json_object('id', printf('%022d', i / ?2), 'name', 'Artist ' || (i / ?2))),
     'album', 'album', '2001-02-03', 'day', ?3, printf('%013d', i), 'https://i.scdn.co/image/' || i,
     640, 640, 'https://open.spotify.com/album/' || i, '{now}', '{now}', '{now}' FROM n"""
 _TRACKS = """INSERT INTO spotify_tracks (artist_id, track_id, album_id, name, artists, disc_number,
@@ -40,13 +40,13 @@ _TRACKS = """INSERT INTO spotify_tracks (artist_id, track_id, album_id, name, ar
     'Song ' || i || ' of Many', '[]', 1, i % ?3 + 1, 180000 + i % 60000, 0,
     printf('XX%010d', i), 'https://open.spotify.com/track/' || i FROM n"""
 _BEETS_ALBUMS = """INSERT INTO beets_albums (beets_album_id, albumartist, album, year, comp,
-    barcode, tracks, missing_files) SELECT i + 1, 'Artist ' || i * 7 / ?2,
-    'Record ' || i * 7 || ' of Many', 2001, 0, CASE i % 3 WHEN 0 THEN printf('%013d', i * 7) END,
+    barcode, tracks, missing_files) SELECT i + 1, 'Artist ' || (i * 7 / ?2),
+    'Record ' || (i * 7) || ' of Many', 2001, 0, CASE i % 3 WHEN 0 THEN printf('%013d', i * 7) END,
     ?3, 0 FROM n"""
 _BEETS_TRACKS = """INSERT INTO beets_tracks (beets_item_id, beets_album_id, path, title, artist,
     disc, track, duration_ms, size, mtime)
     SELECT i + 1, i / ?3 + 1, '/music/' || i || '.flac',
-    'Song ' || (i / ?3 * 7 * ?3 + i % ?3) || ' of Many', 'Artist ' || i / ?3 * 7 / ?2, 1,
+    'Song ' || (i / ?3 * 7 * ?3 + i % ?3) || ' of Many', 'Artist ' || (i / ?3 * 7 / ?2), 1,
     i % ?3 + 1, 180000 + (i / ?3 * 7 * ?3 + i % ?3) % 60000, 30000000, 1 FROM n"""
 
 

@@ -280,6 +280,7 @@ class CatalogueIndex:
         self._by_upc: defaultdict[str, set[str]] = defaultdict(set)
         self._by_isrc: defaultdict[str, set[str]] = defaultdict(set)
         self._by_artist: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._titles: dict[str, Title] = {}
         for row in albums:
             self._add(row, artist_names)
         for track in tracks:
@@ -291,9 +292,9 @@ class CatalogueIndex:
         album_id, artist_id = text_in(row, "album_id"), text_in(row, "artist_id")
         self._stored_by[album_id] += (sys.intern(artist_id),)
         names = _artist_names(row, artist_names.get(artist_id, ""))
-        title = title_of(text_in(row, "name")).base
+        title = self._titles[album_id] = title_of(text_in(row, "name"))
         for key in {key for name in names for key in artist_keys(name)}:
-            self._by_artist[key][album_id] = title
+            self._by_artist[key][album_id] = title.base
         upc = normalise_upc(text_in(row, "upc"))
         if upc:
             self._by_upc[upc].add(album_id)
@@ -333,6 +334,7 @@ class CatalogueIndex:
                 score_cutoff=least,
                 limit=_MOST_ALIKE,
             )
+            if title_similarity(album.title, self._titles[album_id]) >= _PLAUSIBLE_TITLE
         ]
 
 

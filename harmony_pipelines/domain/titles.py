@@ -77,6 +77,8 @@ def normalised(text: str) -> str:
 
     Repeated until nothing changes, because folding case may leave text that Unicode composes anew.
     """
+    if text.isascii():  # all of the rest is about other signs
+        return _SPACES.sub(" ", text.casefold()).strip()
     while True:
         folded = unicodedata.normalize("NFKC", text).casefold().translate(_TYPOGRAPHIC)
         folded = "".join(sign for sign in folded if unicodedata.category(sign) != "Cf")
@@ -96,15 +98,24 @@ def words(text: str) -> str:
     text = normalised(text)
     while True:
         spelt = _APOSTROPHES.sub("", _AND.sub("and", text))
-        kept = "".join(" " if _is_punctuation(sign) else sign for sign in _without_accents(spelt))
+        kept = _without_punctuation(_without_accents(spelt))
         kept = _SPACES.sub(" ", kept).strip() or text
         if kept == text:
             return text
         text = kept
 
 
+def _without_punctuation(text: str) -> str:
+    if text.isascii():
+        return text.translate(_ASCII_PUNCTUATION)
+    return "".join(" " if _is_punctuation(sign) else sign for sign in text)
+
+
 def _is_punctuation(sign: str) -> bool:
     return sign == "~" or unicodedata.category(sign).startswith(("P", "C"))
+
+
+_ASCII_PUNCTUATION = {code: " " for code in range(128) if _is_punctuation(chr(code))}
 
 
 def _without_accents(text: str) -> str:
