@@ -23,6 +23,7 @@ from harmony_pipelines.domain.library_rows import LibraryRow, Raw, RawRow, album
 from harmony_pipelines.domain.paths import path_text
 
 _SAMPLED_FILES = 200
+_ROWS_BETWEEN_LOOKS = 100
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -103,7 +104,11 @@ class BeetsLibrary:
             albums, items = read_tables(copy, self.config.database, deadline)
         self._check_sample(items, deadline)
         known, files = {album["id"] for album in albums} | {None}, _Files()
-        tracks = [self._track(item, files, deadline) for item in items]
+        tracks: list[LibraryRow] = []
+        for number, item in enumerate(items):
+            if number % _ROWS_BETWEEN_LOOKS == 0:
+                deadline.check()
+            tracks.append(self._track(item, files))
         strays = [track for track in tracks if track["beets_album_id"] not in known]
         for track in strays:
             track["beets_album_id"] = None
@@ -140,14 +145,13 @@ class BeetsLibrary:
         if len(lost) * 2 > len(sample):
             raise _not_mapped(sample[lost[0]], here[lost[0]], f"{len(lost)} of {len(sample)}")
 
-    def _track(self, item: RawRow, files: "_Files", deadline: Deadline) -> LibraryRow:
-        deadline.check()
+    def _track(self, item: RawRow, files: "_Files") -> LibraryRow:
         path = self._path_here(item["path"])
         told = None if path is None else files.told(path)
-        return track_row(item, None if path is None else path_text(path)) | {
-            "size": told and told.st_size,
-            "mtime": told and told.st_mtime_ns,
-        }
+        row = track_row(item, None if path is None else path_text(path))
+        row["size"] = told and told.st_size
+        row["mtime"] = told and told.st_mtime_ns
+        return row
 
     def _albums(
         self, albums: Sequence[RawRow], items: Sequence[RawRow], tracks: Sequence[LibraryRow]

@@ -51,14 +51,17 @@ def text_of(value: Raw) -> str | None:
     if value is None:
         return None
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    text = text.replace("\0", "")
-    return text if text.strip() else None
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text if text and not text.isspace() else None
 
 
 def whole_of(value: Raw, biggest: int = _BIGGEST) -> int | None:
     """The value as a positive whole number, else null; 0 is how beets says unknown."""
+    if value is None:
+        return None
     try:
-        number = 0 if value is None else int(value)
+        number = int(value)
     except (ValueError, OverflowError):
         return None
     return number if 0 < number <= biggest else None
@@ -66,8 +69,10 @@ def whole_of(value: Raw, biggest: int = _BIGGEST) -> int | None:
 
 def milliseconds_of(seconds: Raw) -> int | None:
     """A duration in seconds as whole milliseconds; null if it is unknown or impossible."""
+    if seconds is None:
+        return None
     try:
-        duration = 0.0 if seconds is None else float(seconds)
+        duration = float(seconds)
     except ValueError:
         return None
     return whole_of(round(duration * 1000)) if math.isfinite(duration * 1000) else None

@@ -12,7 +12,10 @@ def path_text(path: bytes) -> str:
 
     A literal `%` that two hexadecimal digits follow becomes `%25`, so that `path_bytes` is exact.
     """
-    text = _ESCAPE.sub("%25", path.decode("utf-8", "surrogateescape"))
+    text = path.decode("utf-8", "surrogateescape")
+    if text.isprintable() and "%" not in text:  # so are most
+        return text
+    text = _ESCAPE.sub("%25", text)
     return _UNSHOWABLE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", text)
 
 
