@@ -33,7 +33,8 @@ def reported() -> Iterator[None]:
     """Turn whatever goes wrong inside into a `dagster.Failure` with `code` and `message`.
 
     What is ours to foresee carries no traceback, and neither does a fault of the machine (a full
-    disk, no descriptor left), wherever it is met; all else is an INTERNAL_ERROR and keeps it.
+    disk, no descriptor left) or of Dagster's own storage, wherever it is met; all else is an
+    INTERNAL_ERROR and keeps it.
     """
     try:
         with _as_failures():
@@ -56,7 +57,19 @@ def _as_failures() -> Iterator[None]:
             raise _bug(error) from error
         raise failure(file_error(_place(error), error).as_dict()) from None
     except Exception as error:
-        raise _bug(error) from error
+        told = _of_dagsters_storage(error)
+        if told is None:
+            raise _bug(error) from error
+        raise failure(told.as_dict()) from None
+
+
+def _of_dagsters_storage(error: Exception) -> HarmonyError | None:
+    """What an error of a database says that is not ours, and so is Dagster's; None of others."""
+    from sqlalchemy.exc import DBAPIError
+
+    from harmony_pipelines.clients.database import dagster_storage_error
+
+    return dagster_storage_error(error) if isinstance(error, DBAPIError) else None
 
 
 def _bug(error: Exception) -> dg.Failure:

@@ -242,6 +242,16 @@ _FAULTS = (
 )
 
 
+def dagster_storage_error(error: DBAPIError) -> HarmonyError:
+    """What a database of Dagster's own, in DAGSTER_HOME, does, in the error vocabulary."""
+    fault = str(error.orig)
+    found = [row for row in _FAULTS if row[0] in fault and row[2] is not Reason.DATABASE]
+    unknown = ("", ErrorCode.DEPENDENCY_ERROR, Reason.DATABASE, f"it says: {fault}")
+    _, code, reason, remedy = [*found, unknown][0]
+    message = f"Dagster's own storage in DAGSTER_HOME cannot be used: {remedy}."
+    return HarmonyError(code, reason, f"{message} What was committed is kept.")
+
+
 def _harmony_error(fault: str, url: sa.URL) -> HarmonyError:
     is_file = url.get_backend_name() == "sqlite"
     where = (url.database or "") if is_file else url.render_as_string(hide_password=True)

@@ -53,11 +53,16 @@ def network_file_system(path: Path, mounts: Path = _MOUNTS) -> str | None:
         listed = mounts.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return None  # only Linux has the list
-    place = Path(os.path.realpath(path))
+    mounted = [line.split(" ") for line in listed]
+    folders = [(Path(_unescaped(point)), kind) for _, point, kind, *_ in mounted]
+    # As it is written first: one that is mounted right there may not answer who looks at it.
+    written = _kind_at(Path(os.path.abspath(path)), folders)  # noqa: PTH100
+    return written or _kind_at(Path(os.path.realpath(path)), folders)
+
+
+def _kind_at(place: Path, folders: list[tuple[Path, str]]) -> str | None:
     nearest, kind = Path("/"), ""
-    for line in listed:
-        _, point, this_kind, *_ = line.split(" ")
-        folder = Path(_unescaped(point))
+    for folder, this_kind in folders:
         if place.is_relative_to(folder) and folder.is_relative_to(nearest):
             nearest, kind = folder, this_kind
     return kind if kind in _NETWORK_FILE_SYSTEMS else None

@@ -400,7 +400,8 @@ def waits_for_tracks(error: HarmonyError) -> bool:
 
 def concerns_everybody(error: HarmonyError) -> bool:
     """Whether the failure would meet the next artist as well: nothing more should be asked."""
-    return error.code in _EVERYBODYS or error.reason is Reason.DEADLINE
+    is_of_our_database = "database" in error.details  # full, locked: the artist is not at fault
+    return error.code in _EVERYBODYS or error.reason is Reason.DEADLINE or is_of_our_database
 
 
 def _is_page_too_long(error: HarmonyError, size: int) -> bool:

@@ -79,10 +79,10 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
+def browser(profile: Path, *options: str) -> Iterator[Browser]:
     assert CHROMIUM is not None
     process = subprocess.Popen(
-        [CHROMIUM, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"],
+        [CHROMIUM, *_OPTIONS, *options, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -1,6 +1,8 @@
 """The `dagster` commands of the README, as real processes."""
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -179,3 +181,28 @@ def test_a_look_at_the_set_up_prints_one_table_above_the_last_line(user):
     assert code == 1
     assert last.startswith("Failed: AUTH_REQUIRED: 1 of ")
     assert "not-the-one" not in printed
+
+
+def test_without_a_umask_what_is_private_is_still_its_owner_s_alone(user):
+    folders = (user.home.database.parent, user.home.dagster_home)
+    theirs = {path for folder in folders for path in folder.rglob("*")}
+    for folder in folders:
+        folder.chmod(0o777)
+    tracks = {path: path.stat().st_mode for path in user.home.music.rglob("*")}
+    user.environment["HARMONY_ARTWORK_COVER_FILE"] = "on"
+    for job in ("refresh_catalogue", "embed_artwork"):
+        command = [sys.executable, "-m", "dagster", "job", "execute", *DEFINITIONS, "-j", job]
+        umask = ["sh", "-c", 'umask 000; exec "$@"', "sh"]
+        subprocess.run(
+            [*umask, *command],
+            env=user.environment,
+            cwd=user.home.folder,
+            check=True,
+            capture_output=True,
+            timeout=150,
+        )
+
+    written = {path for folder in folders for path in folder.rglob("*")} - theirs
+    assert len(written) > 20
+    assert [path for path in written if path.lstat().st_mode & 0o077] == []
+    assert {path: path.stat().st_mode for path in tracks} == tracks
