@@ -74,6 +74,44 @@ tried.push(new Promise(done => {
 Promise.allSettled(tried).then(all => all.at(-1).value)
 """
 
+_FOREIGN = ("Origin: http://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site")
+_OTHER_NAMES = (
+    "",
+    "127.0.0.1",
+    "127.0.0.1.:{port}",
+    "localhost.:{port}",
+    "evil.example:{port}",
+    "localhost.evil.example:{port}",
+    "localhost:{port}@evil.example",
+    "2130706433:{port}",
+    "0.0.0.0:{port}",
+    "[::ffff:127.0.0.1]:{port}",
+    "[::]:{port}",
+)
+_UPGRADE = (
+    "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: graphql-ws\n\n"
+)
+
+
+def _posted(kind: str, body: str) -> str:
+    return f"Content-Type: {kind}\nContent-Length: {len(body)}\n\n{body}"
+
+
+_QUERY = json.dumps({"query": _LAUNCH})
+_PART = "Content-Disposition: form-data; name="
+_BODIES = (
+    _posted("application/json", _QUERY),
+    _posted("application/json", f"[{_QUERY}, {_QUERY}]"),
+    _posted("text/plain", _QUERY),
+    _posted("application/graphql", _LAUNCH),
+    _posted("application/x-www-form-urlencoded", f"query={quote(_LAUNCH)}"),
+    _posted(
+        "multipart/form-data; boundary=b",
+        f'--b\r\n{_PART}"operations"\r\n\r\n{_QUERY}\r\n--b\r\n{_PART}"map"\r\n\r\n{{}}\r\n--b--',
+    ),
+)
+
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoHome]:
@@ -119,6 +157,21 @@ def _raw(ui: Dev, request: str) -> tuple[int, str]:
         "Content-Length: 0\n\n",
         "POST /report_asset_materialization/spotify_albums HTTP/1.1\nHost: {host}\n"
         "Origin: http://evil.example\nContent-Length: 0\n\n",
+        *(
+            f"POST /graphql HTTP/1.1\nHost: {{host}}\n{whose}\n{body}"
+            for whose in _FOREIGN
+            for body in _BODIES
+        ),
+        *(f"GET / HTTP/1.1\nHost: {name}\n\n" for name in _OTHER_NAMES),
+        *(
+            f"GET /graphql HTTP/1.1\nHost: {name}\nOrigin: http://{name}\n{_UPGRADE}"
+            for name in _OTHER_NAMES
+        ),
+        *(f"GET /graphql HTTP/1.1\nHost: {{host}}\n{whose}\n{_UPGRADE}" for whose in _FOREIGN),
+        "GET http://evil.example/graphql?query={mutation} HTTP/1.1\nHost: {host}\n\n",
+        "GET /graphql?query={typename}&query={mutation} HTTP/1.1\nHost: {host}\n\n",
+        "GET /graphql/?%71uery={mutation} HTTP/1.1\nHost: {host}\n\n",
+        "HEAD /graphql?query={mutation} HTTP/1.1\nHost: {host}\n\n",
     ],
 )
 def test_a_raw_request_of_another_host_or_page_or_a_change_by_get_is_refused(
@@ -126,10 +179,16 @@ def test_a_raw_request_of_another_host_or_page_or_a_change_by_get_is_refused(
 ) -> None:
     host = f"127.0.0.1:{ui.port}"
     filled = request_text.replace("{host}", host).replace("{mutation}", quote(_LAUNCH))
+    filled = filled.replace("{typename}", "{__typename}").replace("{port}", str(ui.port))
     before = ui.runs()
 
     assert _raw(ui, filled)[0] in (400, 403)
     assert ui.runs() == before
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "LocalHost", "[::1]"])
+def test_its_own_names_are_answered_in_any_case(ui: Dev, name: str) -> None:
+    assert _raw(ui, f"GET /server_info HTTP/1.1\nHost: {name}:{ui.port}\n\n")[0] == 200
 
 
 def test_a_websocket_shows_a_run_live_to_our_page_and_is_refused_to_another(ui: Dev) -> None:
@@ -182,6 +241,32 @@ def test_a_page_of_another_origin_starts_nothing_and_our_own_page_shows_runs_liv
         wait_until(lambda: "Run of" in page.text(), 60)
         assert "Success" not in page.text()
         wait_until(lambda: "Success" in page.text(), 90)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_page_whose_name_was_turned_to_this_machine_reads_and_starts_nothing(
+    ui: Dev, tmp_path: Path
+) -> None:
+    before = ui.runs()
+    tried = f"""(async () => {{
+        const query = {json.dumps(_LAUNCH)}, json = {{'Content-Type': 'application/json'}};
+        const asked = ['/graphql', '/graphql?query={{__typename}}', '/server_info', '/runs'];
+        const all = asked.map(path => fetch(path).then(answer => answer.status));
+        const body = JSON.stringify({{query}});
+        all.push(fetch('/graphql', {{method: 'POST', headers: json, body}}).then(a => a.status));
+        all.push(new Promise(done => {{
+            const socket = new WebSocket('ws://' + location.host + '/graphql', 'graphql-ws');
+            socket.onopen = () => done('opened');
+            socket.onerror = () => done('refused');
+        }}));
+        return (await Promise.all(all)).join(' ');
+    }})()"""
+    with browser(tmp_path / "profile", "--host-resolver-rules=MAP evil.test 127.0.0.1") as page:
+        page.open(f"http://evil.test:{ui.port}/")
+        wait_until(lambda: "host_not_allowed" in page.text(), 30)
+        assert page.run("location.host") == f"evil.test:{ui.port}"
+        assert page.run(tried) == "403 403 403 403 403 refused"
+    assert ui.runs() == before
 
 
 def _materialised(ui: Dev, asset: str, runs: dict[str, str]) -> list[str]:
@@ -276,13 +361,48 @@ def test_killed_itself_it_takes_its_services_along(tmp_path: Path) -> None:
     wait_until(lambda: not any(_is_alive(pid) for pid in alive), 30)
 
 
-def test_read_only_shows_everything_and_starts_nothing(tmp_path: Path) -> None:
+_CHANGES = (
+    _LAUNCH,
+    'mutation { terminateRun(runId: "x") { __typename } }',
+    'mutation { deletePipelineRun(runId: "x") { __typename } }',
+    'mutation { wipeAssets(assetPartitionRanges: [{assetKey: {path: ["new_releases"]}}]) '
+    "{ __typename } }",
+    "mutation { reportRunlessAssetEvents(eventParams: {eventType: ASSET_MATERIALIZATION, "
+    'assetKey: {path: ["new_releases"]}}) { __typename } }',
+    'mutation { addDynamicPartition(repositorySelector: {repositoryName: "__repository__", '
+    f'repositoryLocationName: "{LOCATION}"}}, partitionsDefName: "artists", partitionKey: "x") '
+    "{ __typename } }",
+    'mutation { startSchedule(scheduleSelector: {repositoryName: "__repository__", '
+    f'repositoryLocationName: "{LOCATION}", scheduleName: "refresh_catalogue_schedule"}}) '
+    "{ __typename } }",
+    f'mutation {{ shutdownRepositoryLocation(repositoryLocationName: "{LOCATION}") '
+    "{ __typename } }",
+)
+
+
+def test_read_only_shows_everything_and_changes_nothing(tmp_path: Path) -> None:
     demo = ("--demo", "--demo-folder", str(tmp_path), "--read-only")
     with dev(nobodys_environment(), *demo) as begun:
-        answer = begun.ask(_LAUNCH)["launchRun"]["__typename"]
+        answers = [next(iter(begun.ask(change).values())) for change in _CHANGES]
+        body = "Content-Type: application/json\nContent-Length: 2\n\n{}"
+        host = f"127.0.0.1:{begun.port}"
+        reported = [
+            _raw(begun, f"POST /report_asset_{what}/new_releases HTTP/1.1\nHost: {host}\n{body}")[0]
+            for what in ("materialization", "observation")
+        ]
+        address = f"ws://{host}/graphql"
+        with connect(address, subprotocols=[Subprotocol("graphql-ws")]) as connection:
+            connection.send(json.dumps({"type": "connection_init"}))
+            asked = {"type": "start", "id": "1", "payload": {"query": _LAUNCH}}
+            connection.send(json.dumps(asked))
+            said = [json.loads(connection.recv(timeout=30)) for _ in range(2)]
+        runs = begun.runs()
         printed = begun.stop(signal.SIGHUP)
 
-    assert answer == "UnauthorizedError"
+    assert {answer["__typename"] for answer in answers} == {"UnauthorizedError"}
+    assert reported == [401, 401]
+    assert "LaunchRunSuccess" not in json.dumps(said)
+    assert runs == {}
     assert "nothing can be started in it" in printed
     assert begun.process.returncode == 0
 
