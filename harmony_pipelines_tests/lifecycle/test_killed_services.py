@@ -20,7 +20,8 @@ import pytest
 
 from harmony_pipelines.runs import WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import Dev, dev, wait_until
-from harmony_pipelines_tests.lifecycle.test_deadlines import is_over, left_of
+from harmony_pipelines_tests.lifecycle.place import left_of
+from harmony_pipelines_tests.lifecycle.test_deadlines import is_over
 from harmony_pipelines_tests.lifecycle.test_killed_at_any_moment import (
     SEED,
     copy_with_hard_links,
@@ -107,7 +108,7 @@ class Killing:
         if (what == EVERYTHING or what in WORKERS) and not was_over:
             assert record.dagster_run.status is dg.DagsterRunStatus.FAILURE, self.kills[-1]
             assert "died" in said
-        wait_until(lambda: not left_of(run_id), 10)
+        wait_until(lambda: not left_of(record.dagster_run), 10)
         assert self._user.locks_held() == []
         return record.dagster_run.is_success
 
