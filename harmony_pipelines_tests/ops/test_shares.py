@@ -160,7 +160,8 @@ def test_a_share_that_vanishes_while_covers_are_embedded_costs_its_files_a_night
 
     def vanish() -> None:
         asked()
-        if len(library.results()) == 1 and not away.exists():
+        written = [file for file in library.music.rglob("*.*") if file.is_file() and front(file)]
+        if written and not away.exists():
             library.music.rename(away)
 
     library.guard = vanish  # pyright: ignore[reportAttributeAccessIssue]
