@@ -6,7 +6,7 @@ import unicodedata
 _FORMULA_STARTS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
 _BIDI_CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _NO_CHARACTER = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
-_IMAGE_CODE = re.compile(r"(https://i\.scdn\.co/image/)(ab67616d0000b273|ab6761610000e5eb)")
+_IMAGE_CODE = re.compile(r"(https?://[^/]+/image/)(ab67616d0000b273|ab6761610000e5eb)")
 _SMALLER = {"ab67616d0000b273": "ab67616d00001e02", "ab6761610000e5eb": "ab6761610000f178"}
 
 
@@ -43,6 +43,7 @@ def web_link(url: object, otherwise: str) -> str:
 def smaller_image(url: str) -> str:
     """The address of a smaller rendering, where it is one of Spotify's images; else the same.
 
-    Spotify lists its images in three sizes whose addresses differ in this code only.
+    Spotify, and servers like it, list images in three sizes whose addresses differ in this code
+    only.
     """
     return _IMAGE_CODE.sub(lambda found: found[1] + _SMALLER[found[2]], url)

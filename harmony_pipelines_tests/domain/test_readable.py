@@ -43,8 +43,11 @@ def test_what_is_no_page_is_not_linked(url: object) -> None:
     assert web_link("https://open.spotify.com/album/1", "") == "https://open.spotify.com/album/1"
 
 
-def test_only_spotify_s_own_images_have_a_smaller_rendering() -> None:
+def test_only_images_addressed_as_spotify_s_have_a_smaller_rendering() -> None:
     assert smaller_image(_COVER) == "https://i.scdn.co/image/ab67616d00001e026f1c"
+    assert smaller_image("http://127.0.0.1:1/image/ab6761610000e5eb7") == (
+        "http://127.0.0.1:1/image/ab6761610000f1787"
+    )
     assert smaller_image("http://127.0.0.1:1/ab67616d0000b273") == (
         "http://127.0.0.1:1/ab67616d0000b273"
     )
