@@ -205,7 +205,7 @@ def bytes_with_cover(store: Catalogue) -> int:
     """The size of the library's files that are known to have a front cover."""
     tracks = tables.beets_tracks
     size = sa.select(sa.func.sum(tracks.c.size).label("size")).where(tracks.c.has_front == 1)
-    return store.rows(size)[0]["size"] or 0
+    return int(store.rows(size)[0]["size"] or 0)  # PostgreSQL sums bigints as decimals
 
 
 _SHOWN_NEWS = (
