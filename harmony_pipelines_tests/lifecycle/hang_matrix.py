@@ -1,7 +1,8 @@
 """Every way to hang, started in every way: what is seen of the run, and what comes after it.
 
-CI runs cells that hold every pair of values. All of them, or those of the places named, as a table:
-`python -m harmony_pipelines_tests.lifecycle.hang_matrix [ours-alive ours-killed …]`
+`python -m harmony_pipelines_tests.lifecycle.hang_matrix [ours-alive ours-killed …]` prints all
+cells, or those of the places named, as a table. It wants a machine of its own; `test_deadlines`
+shows the main ones in CI.
 
 A daemon is `alive`; or `killed` once it has started the run, which it must for a schedule and for
 all that waits in a queue; or there is `none`, which leaves the command line and, where a foreign

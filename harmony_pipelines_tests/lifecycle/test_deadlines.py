@@ -1,27 +1,35 @@
 """A run that hangs ends at its limit, however it hangs and however it was started."""
 
+import json
 import os
 import signal
 import time
 
+import dagster as dg
 import psutil
 import pytest
 
 from harmony_pipelines.domain.errors import ErrorCode
-from harmony_pipelines.runs import WORKER_TAG
+from harmony_pipelines.runs import MAX_RUNTIME_TAG, WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import Dev, wait_until
 from harmony_pipelines_tests.lifecycle.hang_matrix import (
     CELLS,
-    PLACES,
+    SLACK_SECONDS,
     STOCK,
-    Matrix,
     covering_pairs,
     pairs,
 )
-from harmony_pipelines_tests.lifecycle.hanging import LIMIT_SECONDS
-from harmony_pipelines_tests.lifecycle.place import OURS, Place, left_of
+from harmony_pipelines_tests.lifecycle.hanging import (
+    EXECUTORS,
+    HANGS,
+    LIMIT_SECONDS,
+    in_executor,
+    schedule_name,
+)
+from harmony_pipelines_tests.lifecycle.place import MODULE, OURS, Place, left_of
 
-NEXT_SECONDS = 30
+KINDS = [hang.__name__ for hang in HANGS]
+WORST = ["threads", "children", "c_loop", "stopped"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,21 +43,97 @@ def place(tmp_path) -> Place:
     return Place(tmp_path, OURS)
 
 
-def test_the_cells_that_ci_runs_hold_every_pair_of_values():
+def test_few_cells_of_the_matrix_hold_every_pair_of_values():
     chosen = covering_pairs(CELLS)
 
     assert set().union(*map(pairs, chosen)) == set().union(*map(pairs, CELLS))
     assert len(chosen) < len(CELLS) / 6
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_every_kind_of_hang_ends_at_its_limit_however_it_was_started(name, tmp_path):
-    cells = [cell for cell in covering_pairs(CELLS) if cell.place == name]
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_every_kind_of_hang_ends_on_the_command_line_without_a_daemon(place, executor):
+    kinds = KINDS if executor == "in_process" else WORST
+    config = place.home / "executor.yaml"
+    config.write_text(json.dumps(in_executor(executor)))
 
-    seen, next_s = Matrix(name, tmp_path).run(cells)
+    commands = [place.execute(kind, "-c", str(config)) for kind in kinds]
+    for command in commands:
+        command.ended(120)
 
-    assert {each.cell: each.faults for each in seen if each.faults} == {}
-    assert max(next_s.values()) < NEXT_SECONDS
+    assert all(command.returncode for command in commands)
+    records = place.records()
+    assert sorted(r.dagster_run.job_name for r in records) == sorted(kinds)
+    for record in records:
+        assert_ended_at_its_limit(place, record)
+    assert place.execute("healthy").ended(60)
+    assert place.records()[0].dagster_run.is_success
+
+
+def test_an_asset_materialised_on_the_command_line_ends_at_the_limit_of_the_settings(place):
+    place.environment["HARMONY_RUN_MAX_SECONDS"] = str(LIMIT_SECONDS)
+
+    command = place.begin("asset", "materialize", "-m", MODULE, "--select", "asset_sleep")
+    command.ended(60)
+
+    assert command.returncode
+    (record,) = place.records()
+    assert record.dagster_run.tags[MAX_RUNTIME_TAG] == str(LIMIT_SECONDS)
+    assert_ended_at_its_limit(place, record)
+
+
+def test_every_kind_of_hang_ends_under_a_daemon_and_the_next_run_works(place):
+    with place.dev() as dev:
+        runs = [dev.launch(kind) for kind in KINDS]
+        wait_until(lambda: all(is_over(dev, run_id) for run_id in runs), 150)
+        for record in place.records():
+            assert_ended_at_its_limit(place, record)
+
+        healthy = dev.launch("healthy")
+        wait_until(lambda: is_over(dev, healthy), 60)
+        assert dev.runs()[healthy] == "SUCCESS"
+
+
+def test_the_watchdog_alone_holds_where_dagster_yaml_is_not_ours(tmp_path):
+    place = Place(tmp_path, STOCK)
+    with place.dev() as dev:
+        runs = [dev.launch(kind) for kind in ("c_loop", "stopped", "threads")]
+        wait_until(lambda: all(is_over(dev, run_id) for run_id in runs), 90)
+        for record in place.records():
+            wait_until(lambda run=record.dagster_run: not left_of(run), SLACK_SECONDS)
+            assert record.dagster_run.status is dg.DagsterRunStatus.FAILURE
+
+        healthy = dev.launch("healthy")
+        wait_until(lambda: is_over(dev, healthy), 60)
+        assert dev.runs()[healthy] == "SUCCESS"
+
+
+def test_a_scheduled_run_that_hangs_and_a_queued_one_end_too(place):
+    with place.dev() as dev:
+        dev.switch_on(schedule_name("c_loop", "in_process"))
+        workspace = place.home / "workspace.yaml"
+        workspace.write_text(
+            f"load_from:\n  - python_module: {{module_name: {MODULE}, working_directory: .}}\n"
+        )
+        launched = place.begin("job", "launch", "-w", str(workspace), "-j", "stopped")
+        said = launched.ended(60)
+        assert launched.returncode == 0, said
+
+        def ended() -> set[str]:
+            return {r.dagster_run.job_name for r in place.records() if r.end_time}
+
+        wait_until(lambda: ended() == {"c_loop", "stopped"}, 150)
+        for record in place.records():
+            assert_ended_at_its_limit(place, record)
+
+
+def assert_ended_at_its_limit(place: Place, record: dg.RunRecord) -> None:
+    run = record.dagster_run
+    said = place.failure(run.run_id)
+    assert run.status is dg.DagsterRunStatus.FAILURE, (run.job_name, run.status)
+    assert record.start_time and record.end_time
+    assert record.end_time - record.start_time < LIMIT_SECONDS + SLACK_SECONDS, run.job_name
+    assert f"limit of {LIMIT_SECONDS} s" in said, said
+    wait_until(lambda: not left_of(run), SLACK_SECONDS)
 
 
 def test_without_a_dagster_home_a_run_that_hangs_ends_too_and_says_why(place):
