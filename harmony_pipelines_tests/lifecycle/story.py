@@ -29,6 +29,7 @@ from harmony_pipelines.demo import faults
 from harmony_pipelines.demo.entities import spotify_id
 from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.demo.library_data import LibraryAlbum, LibraryTrack
+from harmony_pipelines.runs import WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import LOCATION, Dev, dev
 from harmony_pipelines_tests.lifecycle.user import User
 from harmony_pipelines_tests.webhook import Webhook, webhook
@@ -115,12 +116,22 @@ class World:
                 "UPDATE refresh_state SET next_due_at = ? WHERE next_due_at > ?", (past, past)
             )
 
-    def kill(self, words: str) -> None:
-        """Kill the processes of `make dev` whose command line has these words, if any."""
-        found = [pid for pid, line in self.running.processes().items() if words in line]
+    def kill_runs(self) -> None:
+        """Kill the processes in which runs are at work."""
+        at_work = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+        with self.user.instance() as instance:
+            workers = [run.tags[WORKER_TAG] for run in instance.get_runs(at_work)]
+        self._kill([int(worker.split(":")[-2]) for worker in workers])
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon of `make dev`."""
+        lines = self.running.processes().items()
+        self._kill([pid for pid, line in lines if "dagster._daemon" in line])
+
+    def _kill(self, found: list[int]) -> None:
         for pid in found:
             os.kill(pid, signal.SIGKILL)
-        self.say(f"  (killed: {len(found)} processes with {words!r})")
+        self.say(f"  (killed: {len(found)} processes)")
 
 
 def chapters(world: World) -> Iterator[tuple[float, str, Callable[[], object]]]:
@@ -185,11 +196,11 @@ def chapters(world: World) -> Iterator[tuple[float, str, Callable[[], object]]]:
         0.80,
         "the run at work is killed, the server is well",
         lambda: (
-            world.kill("execute_run"),
+            world.kill_runs(),
             server.faults.clear(),
         ),
     )
-    yield 0.86, "the daemon is killed", lambda: world.kill("dagster._daemon")
+    yield 0.86, "the daemon is killed", world.kill_daemon
     yield (
         0.90,
         "another album is imported, while the daemon comes back",

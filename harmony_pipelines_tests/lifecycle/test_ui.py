@@ -15,6 +15,10 @@ from harmony_pipelines_tests.lifecycle.dev_process import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
+_BY_UI = """
+{ runsOrError(filter: {tags: [{key: "harmony/started_by", value: "ui"}]}) {
+  ... on Runs { results { runId } } } }
+"""
 _RUN = """
 query($id: ID!) { runOrError(runId: $id) { ... on Run { status
   eventConnection { events { __typename ... on ExecutionStepFailureEvent {
@@ -74,3 +78,5 @@ def test_a_run_launched_before_anything_is_set_says_what_is_missing(ui: Dev):
     assert run["status"] == "FAILURE"
     assert said["code"] == "VALIDATION_ERROR"
     assert "watchlist.example.yaml" in said["message"]
+    found = ui.ask(_BY_UI)["runsOrError"]["results"]
+    assert run_id in [each["runId"] for each in found], "by what started it"
