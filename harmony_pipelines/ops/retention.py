@@ -26,16 +26,19 @@ def forget_old_content(
 ) -> dg.Output[None]:
     """Forget artist by artist; returns how much as numbers that the UI plots."""
     from harmony_pipelines.clients.content_store import ContentStore
+    from harmony_pipelines.steps.report_files import rewrite_reports
     from harmony_pipelines.steps.retention import forget_spotify_content
 
     with reported():
         settings = load_settings()
+        store = catalogue.open(settings, still_running(context))
         done = forget_spotify_content(
-            catalogue.open(settings, still_running(context)),
+            store,
             ContentStore(settings.covers_dir),
             datetime.now(UTC) - timedelta(days=settings.retention_days),
             run_deadline(context, settings, _SHARE),
         )
+        rewrite_reports(store, settings.reports_dir)
         counts = {name.replace("_", " "): count for name, count in asdict(done).items()}
         said = ", ".join(f"{name} {count}" for name, count in counts.items())
         context.log.info(f"Forgotten after {settings.retention_days} days: {said}.")

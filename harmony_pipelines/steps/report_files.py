@@ -42,6 +42,16 @@ def write_news(store: Catalogue, folder: Path) -> list[Path]:
     return [write_report(folder, "new_releases.atom", [news_feed(_news(store))])]
 
 
+def rewrite_reports(store: Catalogue, folder: Path) -> None:
+    """Write again the reports that are there, so that they name nothing that was forgotten."""
+    for name, write in (
+        ("new_releases.atom", write_news),
+        ("missing_from_library.csv", write_missing),
+    ):
+        if (folder / name).exists():
+            write(store, folder)
+
+
 def missing_rows(store: Catalogue) -> Iterator[Row]:
     """What is missing, by artist and date, as `MISSING_COLUMNS` of the reports name it."""
     missing, albums = tables.missing_from_library, tables.spotify_albums

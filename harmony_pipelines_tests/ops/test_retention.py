@@ -7,6 +7,7 @@ from harmony_pipelines.clients import tables
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.history import forget_runs
+from harmony_pipelines.steps.report_files import write_news
 from harmony_pipelines_tests.conftest import Home
 
 LATER = datetime.now(UTC) + timedelta(days=400)
@@ -35,6 +36,22 @@ def test_the_job_keeps_what_is_fresh_and_says_what_it_did(home: Home, instance):
     assert result.success
     assert home.rows(tables.spotify_albums) == before
     assert len(ids(instance)) == 2
+
+
+def test_reports_name_nothing_that_was_forgotten(home: Home, instance):
+    home.watch(home.artist("Lumen Tide"))
+    assert run(instance, "refresh_catalogue").success
+    long_ago = {"artist_id": "a", "album_id": "b", "first_seen_at": "2020-01-01T00:00:00Z"}
+    told = {"artist_name": "Sable Choir", "name": "Old Water", "recent": 0}
+    with home.store() as store:
+        store.save(tables.new_releases, [long_ago | told])
+        feed, *_ = write_news(store, home.folder / "reports")
+    assert "Old Water" in feed.read_text()
+
+    assert run(instance, "apply_retention").success
+
+    assert "Old Water" not in feed.read_text()
+    assert not feed.with_name("missing_from_library.csv").exists(), "none was there"
 
 
 def test_old_runs_go_but_for_those_with_the_latest_materialisation(home: Home, instance):
