@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus  # no public name for it
 
 from harmony_pipelines.runs import AT_WORK
 
 watched_artists = dg.DynamicPartitionsDefinition(name="artists")
+
+
+_BACKFILLS_AT_WORK = (
+    BulkActionStatus.REQUESTED,
+    BulkActionStatus.CANCELING,
+    BulkActionStatus.FAILING,
+)
 
 
 def register(instance: dg.DagsterInstance, keys: list[str]) -> list[str]:
@@ -25,8 +33,10 @@ def in_flight(instance: dg.DagsterInstance, registered: Sequence[str]) -> set[st
     """The keys that a run which has not ended may work on.
 
     A run whose tags name neither a key nor a range, such as one of refresh_catalogue, may be at
-    any of them.
+    any of them; so may a backfill, whose runs are still to be made.
     """
+    if any(instance.get_backfills(status=status, limit=1) for status in _BACKFILLS_AT_WORK):
+        return set(registered)
     busy: set[str] = set()
     for record in instance.get_run_records(dg.RunsFilter(statuses=AT_WORK)):
         busy |= _keys_of(record.dagster_run, registered)

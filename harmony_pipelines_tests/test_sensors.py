@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from harmony_pipelines.claims import ARTWORK, REFRESH
 from harmony_pipelines.clients import tables
@@ -204,6 +205,26 @@ def test_a_removed_artist_with_a_run_in_flight_stays_until_it_ends(home: Home, i
     assert "b-2" in kept
     assert "c-3" not in kept
     instance.report_run_failed(run)
+    ticks.tick()
+    assert partitions(instance) == keys(home)
+
+
+def test_a_removed_artist_stays_while_a_backfill_has_still_to_make_its_runs(home: Home, instance):
+    ticks = Ticks(instance, WATCHLIST)
+    home.watch(home.artist("Lumen Tide"))
+    assert home.refresh(instance).success
+    register(instance, ["a-1"])
+    asked = PartitionBackfill(
+        "backfill",
+        BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags=None,
+        backfill_timestamp=time.time(),
+    )
+    instance.add_backfill(asked)
+    ticks.tick()
+    assert "a-1" in partitions(instance)
+    instance.update_backfill(asked.with_status(BulkActionStatus.COMPLETED_SUCCESS))
     ticks.tick()
     assert partitions(instance) == keys(home)
 
