@@ -29,13 +29,6 @@ _OPTIONS = (
     "--window-size=1400,900",
 )
 
-_PLACE_OF_BUTTON = """(() => {
-  const all = [...document.querySelectorAll('button')];
-  const box = all.filter(b => b.innerText.trim() == %s && !b.disabled).at(-1)
-    ?.getBoundingClientRect();
-  return box?.width ? {x: box.x + box.width / 2, y: box.y + box.height / 2} : null;
-})()"""
-
 
 class Browser:
     """One page of it, spoken to by its debugging protocol."""
@@ -61,13 +54,6 @@ class Browser:
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
         return answer["result"].get("value")
-
-    def click(self, button: str) -> bool:
-        """Click with the mouse on the last button of that name; False if there is none yet."""
-        place = self.run(_PLACE_OF_BUTTON % json.dumps(button))
-        for kind in ("mousePressed", "mouseReleased") if place else ():
-            self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
-        return bool(place)
 
     def text(self) -> str:
         """What the page shows."""

@@ -14,7 +14,6 @@ import pytest
 from harmony_pipelines.clients.safe_write import album_lock
 from harmony_pipelines.demo import faults
 from harmony_pipelines.domain.deadline import Deadline
-from harmony_pipelines_tests.lifecycle.browser import CHROMIUM, browser
 from harmony_pipelines_tests.lifecycle.dev_process import Dev, dev, wait_until
 from harmony_pipelines_tests.lifecycle.place import left_of
 from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
@@ -214,22 +213,6 @@ def test_terminate_ends_a_run_within_seconds_and_the_next_one_does_the_rest(user
     assert ended_well(served, "embed_artwork")
     assert copies_left(user) == []
     assert user.rows("select count(*) from artwork_results where status = 'embedded'") == [(11,)]
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_a_click_on_terminate_ends_a_run_in_the_middle_of_a_file(user, served, tmp_path):
-    with browser(tmp_path / "profile") as page:
-
-        def terminate(run_id: str) -> float:
-            page.open(f"{served.address}/runs/{run_id}")
-            wait_until(lambda: page.click("Terminate"), 60)
-            wait_until(lambda: page.click("Terminate 1 run"), 60)
-            return time.monotonic()
-
-        ended_by(terminate, user, served, a_large_file)
-        wait_until(lambda: "Canceled" in page.text(), 30)
-
-    assert ended_well(served, "embed_artwork")
 
 
 def copies_left(user):

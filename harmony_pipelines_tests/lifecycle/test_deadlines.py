@@ -97,7 +97,7 @@ def test_the_watchdog_alone_holds_where_dagster_yaml_is_not_ours(tmp_path):
     place = Place(tmp_path, STOCK)
     with place.dev() as dev:
         runs = [dev.launch(kind) for kind in ("c_loop", "stopped", "threads")]
-        wait_until(lambda: all(is_over(dev, run_id) for run_id in runs), 90)
+        wait_until(lambda: all(is_over(dev, run_id) for run_id in runs), 150)
         for record in place.records():
             wait_until(lambda run=record.dagster_run: not left_of(run), SLACK_SECONDS)
             assert record.dagster_run.status is dg.DagsterRunStatus.FAILURE
