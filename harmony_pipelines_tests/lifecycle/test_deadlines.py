@@ -103,7 +103,7 @@ def test_the_watchdog_alone_holds_where_dagster_yaml_is_not_ours(tmp_path):
             assert record.dagster_run.status is dg.DagsterRunStatus.FAILURE
 
         healthy = dev.launch("healthy")
-        wait_until(lambda: is_over(dev, healthy), 60)
+        wait_until(lambda: is_over(dev, healthy), 120)
         assert dev.runs()[healthy] == "SUCCESS"
 
 
@@ -180,9 +180,13 @@ def test_ctrl_c_ends_a_run_on_the_command_line_and_its_watchdog(place):
 
     assert command.returncode
     assert len(watchdogs) == 1
-    assert psutil.wait_procs(watchdogs, 5)[1] == []
+    wait_until(lambda: not any(is_alive(each) for each in watchdogs), 5)
     assert place.records()[0].dagster_run.is_finished
     assert left_of(place.records()[0].dagster_run) == []
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def is_watchdog(process: psutil.Process) -> bool:
