@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from harmony_pipelines.clients.file_errors import NO_SUCH_FEATURE, file_error, shown, speaking_of
+from harmony_pipelines.clients.whole_files import sync_file
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
@@ -76,7 +77,7 @@ class Prepared(Generic[_Found]):
     def sync(self) -> None:
         """Wait until the disk has the copy."""
         with _failing_as(self.path):
-            _sync(self.copy)
+            sync_file(self.copy)
 
     def put(self) -> None:
         """Rename the copy over the file; CONFLICT if another program changed the file meanwhile.
@@ -142,7 +143,7 @@ def replace_file(
 def sync_folder(folder: Path) -> frozenset[str]:
     """Make renames last; what could not be done, since the files are the new ones all the same."""
     try:
-        _sync(folder)
+        sync_file(folder)
     except OSError:
         return frozenset({"sync"})
     return frozenset()
@@ -346,14 +347,6 @@ def _attributes_copied(target: Path, copy: Path) -> bool:
                     raise
                 kept = False
     return kept
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def write_all_whole(contents: Mapping[Path, bytes]) -> None:
             made[path] = Path(name)
             with os.fdopen(number, "wb") as file:
                 file.write(data)
-        at_once(_sync, made.values())
+        at_once(sync_file, made.values())
         for path, temporary in made.items():
             temporary.replace(path)
     except BaseException:
@@ -73,7 +73,8 @@ def at_once(sync: Callable[[_Item], object], items: Collection[_Item]) -> None:
         pass
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(number)
