@@ -28,6 +28,9 @@ NO_SUCH_FEATURE = frozenset(
 )
 """What a file system answers that cannot do a thing at all, whichever file it is asked for."""
 
+_FILES_OF_A_DATABASE = 4
+"""Itself, its log, the log's index, and its folder when a file in it is new."""
+
 _SAYINGS: dict[int, tuple[ErrorCode, Reason, str]] = {
     errno.ENOENT: (
         ErrorCode.NOT_FOUND,
@@ -106,11 +109,16 @@ def is_of_the_machine(error: OSError) -> bool:
 
 
 def may_open_no_more() -> bool:
-    """Whether this process has no file descriptor left, which SQLite does not tell."""
+    """Whether this process lacks the descriptors that a database takes; SQLite does not tell."""
+    opened: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(_FILES_OF_A_DATABASE):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
     return False
 
 

@@ -1,6 +1,10 @@
 import multiprocessing
+import os
+import resource
 import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
@@ -93,6 +97,37 @@ def test_a_database_locked_by_another_program_is_a_conflict(tmp_path):
     other.close()
     engine.dispose()
     assert (caught.value.code, caught.value.reason) == (ErrorCode.CONFLICT, Reason.LOCKED)
+
+
+@contextmanager
+def able_to_open(files: int) -> Iterator[None]:
+    """Let this process open so many files more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.open(os.devnull, os.O_RDONLY)
+    fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(files)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max([highest, *fillers]) + 1, limits[1]))
+    for filler in fillers:
+        os.close(filler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(highest)
+
+
+@pytest.mark.parametrize("files", range(6))
+def test_a_process_that_may_open_no_more_files_is_told_so_and_not_of_the_database(engine, files):
+    engine.dispose()
+
+    with able_to_open(files):
+        try:
+            with writing(engine) as connection:
+                upsert(connection, things, [{"key": "a", "value": "1"}])
+        except HarmonyError as error:
+            assert error.reason is Reason.OPEN_FILES
+            assert files < 4
+        else:
+            assert files
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite+nothere:///x", "oracle://u:s3cret@host/db"])
