@@ -261,15 +261,11 @@ def mark_told(catalogue: Catalogue, artist_id: str) -> None:
         )
 
 
-def attempted_since(catalogue: Catalogue, artist_id: str, moment: datetime) -> bool:
-    """Whether a refresh of the artist was committed since a moment."""
-    return bool(
-        catalogue.count(
-            refresh_state,
-            refresh_state.c.artist_id == artist_id,
-            refresh_state.c.last_attempt_at > utc_text(moment),
-        )
-    )
+def attempted_since(catalogue: Catalogue, artist_id: str, moment: datetime, now: datetime) -> bool:
+    """Whether a refresh of the artist was committed since a moment, and not by a clock set back."""
+    at = refresh_state.c.last_attempt_at
+    its = refresh_state.c.artist_id == artist_id
+    return bool(catalogue.count(refresh_state, its, at > utc_text(moment), at <= utc_text(now)))
 
 
 def put_last(catalogue: Catalogue, artist_id: str, now: datetime) -> None:

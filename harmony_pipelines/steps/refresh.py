@@ -189,13 +189,17 @@ class Refresh:
         except HarmonyError as busy:
             self.busy.append((target, busy))
             return None, held
-        if not self.again and attempted_since(self.catalogue, target.artist_id, self.attempt.now):
+        if not self.again and self._was_attempted_meanwhile(target):
             return None, held
         brought = self.read(target)
         with self._lock:
             if not self.stopped and self._stops(brought):
                 self.stopped = brought.error
         return brought, held
+
+    def _was_attempted_meanwhile(self, target: Target) -> bool:
+        since, now = self.attempt.now, datetime.now(UTC)
+        return attempted_since(self.catalogue, target.artist_id, since, now)
 
     def _save(self, target: Target, brought: Brought) -> Saved | None:
         attempt = replace(

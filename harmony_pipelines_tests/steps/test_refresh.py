@@ -2,13 +2,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue as Store
+from harmony_pipelines.clients.catalogue import utc_text
+from harmony_pipelines.clients.database import writing
 from harmony_pipelines.clients.discographies import Attempt
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
@@ -159,3 +161,25 @@ def test_a_followed_group_that_was_added_is_listed_to_its_end(run: Run) -> None:
     list(run.refresh(run.reader()).artists([wider]))
     assert len(run.store.table(tables.spotify_albums)) == 17
     assert run.store.table(tables.new_releases) == []
+
+
+@pytest.mark.parametrize(
+    ("minutes", "is_refreshed"),
+    [
+        pytest.param(-2, True, id="before this run"),
+        pytest.param(0, False, id="meanwhile, by another run"),
+        pytest.param(60, True, id="by a clock that was since set back"),
+    ],
+)
+def test_an_artist_is_left_to_a_run_that_refreshed_them_meanwhile(
+    run: Run, minutes: int, is_refreshed: bool
+) -> None:
+    list(run.refresh(run.reader()).artists(run.targets[:1]))
+    at = utc_text(datetime.now(UTC) + timedelta(minutes=minutes))
+    with writing(run.store.engine) as connection:
+        connection.execute(tables.refresh_state.update().values(last_attempt_at=at))
+    begun = replace(ATTEMPT, now=datetime.now(UTC) - timedelta(minutes=1))
+
+    work = Refresh(run.store, run.reader().read, begun, workers=1, again=False)
+
+    assert bool(list(work.artists(run.targets[:1]))) is is_refreshed
