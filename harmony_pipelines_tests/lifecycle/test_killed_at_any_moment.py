@@ -31,7 +31,7 @@ SEED = int(os.environ.get("HARMONY_TEST_SEED", "20261126"))
 KILLS = int(os.environ.get("HARMONY_TEST_KILLS", "12"))
 _WITH_ITS_WATCHDOG = 0.5
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 60 * KILLS)]
 
 
 class Commands:
