@@ -69,7 +69,9 @@ def _of_dagsters_storage(error: Exception) -> HarmonyError | None:
 
     from harmony_pipelines.clients.database import dagster_storage_error
 
-    return dagster_storage_error(error) if isinstance(error, DBAPIError) else None
+    if not isinstance(error, DBAPIError):
+        return None
+    return dagster_storage_error(error, os.environ.get("DAGSTER_HOME", ""))
 
 
 def _bug(error: Exception) -> dg.Failure:

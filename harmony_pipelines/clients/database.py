@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from harmony_pipelines.clients.file_errors import may_open_no_more
+from harmony_pipelines.clients.file_errors import has_no_room, may_open_no_more
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 BUSY_SECONDS = 30.0
@@ -204,6 +204,7 @@ def database_errors(engine: Engine) -> Iterator[None]:
 
 
 _NO_DESCRIPTORS = "too many open files"
+_NO_ROOM = "full"
 _FAULTS = (
     (
         _NO_DESCRIPTORS,
@@ -212,7 +213,7 @@ _FAULTS = (
         "this process may open no more files; raise the limit (`ulimit -n`)",
     ),
     ("locked", ErrorCode.CONFLICT, Reason.LOCKED, "another program keeps it locked; close it"),
-    ("full", ErrorCode.DEPENDENCY_ERROR, Reason.DISK_FULL, "the disk is full; free some space"),
+    (_NO_ROOM, ErrorCode.DEPENDENCY_ERROR, Reason.DISK_FULL, "the disk is full; free some space"),
     ("readonly", ErrorCode.DEPENDENCY_ERROR, Reason.READ_ONLY, "it is read-only; allow writing"),
     (
         "malformed",
@@ -242,9 +243,9 @@ _FAULTS = (
 )
 
 
-def dagster_storage_error(error: DBAPIError) -> HarmonyError:
+def dagster_storage_error(error: DBAPIError, home: str) -> HarmonyError:
     """What a database of Dagster's own, in DAGSTER_HOME, does, in the error vocabulary."""
-    fault = str(error.orig)
+    fault = _cause(str(error.orig), Path(home)) if home else str(error.orig)
     found = [row for row in _FAULTS if row[0] in fault and row[2] is not Reason.DATABASE]
     unknown = ("", ErrorCode.DEPENDENCY_ERROR, Reason.DATABASE, f"it says: {fault}")
     _, code, reason, remedy = [*found, unknown][0]
@@ -255,11 +256,20 @@ def dagster_storage_error(error: DBAPIError) -> HarmonyError:
 def _harmony_error(fault: str, url: sa.URL) -> HarmonyError:
     is_file = url.get_backend_name() == "sqlite"
     where = (url.database or "") if is_file else url.render_as_string(hide_password=True)
-    if is_file and "unable to open" in fault and may_open_no_more():
-        fault = _NO_DESCRIPTORS
+    if is_file:
+        fault = _cause(fault, Path(where).parent)
     for word, code, reason, remedy in _FAULTS:
         if word in fault:
             message = f"The catalogue's database {where} cannot be used: {remedy}."
             return HarmonyError(code, reason, message, database=where)
     message = f"The catalogue's database {where} refused a statement: {fault}."
     return HarmonyError(ErrorCode.DEPENDENCY_ERROR, Reason.DATABASE, message, database=where)
+
+
+def _cause(fault: str, folder: Path) -> str:
+    """What SQLite means by what it says of a file in the folder, where the machine knows more."""
+    if "unable to open" in fault and may_open_no_more():
+        return _NO_DESCRIPTORS
+    if "I/O error" in fault and has_no_room(folder):
+        return _NO_ROOM
+    return fault

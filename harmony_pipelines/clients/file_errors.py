@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ NO_SUCH_FEATURE = frozenset(
 
 _FILES_OF_A_DATABASE = 4
 """Itself, its log, the log's index, and its folder when a file in it is new."""
+
+_ROOM_OF_A_DATABASE = 65_536
+"""The log's index grows by 32 KiB at a time, all else by pages of a few."""
 
 _SAYINGS: dict[int, tuple[ErrorCode, Reason, str]] = {
     errno.ENOENT: (
@@ -120,6 +124,14 @@ def may_open_no_more() -> bool:
         for descriptor in opened:
             os.close(descriptor)
     return False
+
+
+def has_no_room(folder: Path) -> bool:
+    """Whether the folder's disk cannot take what a database adds to a file of its own at once."""
+    try:
+        return shutil.disk_usage(folder).free < _ROOM_OF_A_DATABASE
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pytest
 from harmony_pipelines.clients.database import BUSY_SECONDS
 from harmony_pipelines.definitions import defs
 from harmony_pipelines_tests.conftest import failure_in
+from harmony_pipelines_tests.lifecycle.dev_process import wait_until
 from harmony_pipelines_tests.lifecycle.mounts import (
     disk,
     fill,
@@ -222,6 +223,26 @@ def test_a_full_disk_under_dagster_is_told_without_a_traceback(user: User, left:
         assert user.server.count() == 0
 
         ballast.unlink()
+        code, printed = command(user)
+        assert code == 0, printed
+        assert user.rows("SELECT DISTINCT status FROM refresh_state") == [("complete",)]
+
+
+def test_a_disk_that_fills_up_under_dagster_in_mid_run_is_told_and_the_next_run_works(
+    user: User,
+) -> None:
+    user.server.latency_s = 0.2
+    with disk(user.home.dagster_home, "12m"):
+        job = user.job("refresh_catalogue")
+        wait_until(lambda: user.server.count() >= 5, 60)
+        ballast = fill(user.home.dagster_home)
+        printed, _ = job.communicate(timeout=120)
+        assert job.returncode == 1
+        assert printed.startswith("Failed: DEPENDENCY_ERROR: Dagster's own storage")
+        assert "the disk is full" in printed
+
+        ballast.unlink()
+        user.server.latency_s = 0.0
         code, printed = command(user)
         assert code == 0, printed
         assert user.rows("SELECT DISTINCT status FROM refresh_state") == [("complete",)]
