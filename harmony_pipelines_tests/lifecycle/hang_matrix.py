@@ -57,7 +57,7 @@ _CELL_TAG = "cell"
 _COMMANDS = ("execute", "materialize")
 _AT_ONCE = 4
 _UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED)
-_LONGEST_SECONDS = 900
+_LONGEST_SECONDS = 3600
 
 _Pair = tuple[tuple[str, str], ...]
 

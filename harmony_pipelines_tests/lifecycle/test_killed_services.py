@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError
 
 import dagster as dg
 import psutil
@@ -87,21 +88,21 @@ class Killing:
     def one(self) -> bool:
         """Kill something at a moment of the time that a run takes; whether it did its work."""
         what = self._next()
-        run_id = self._served.launch(self._job, self._config)
+        run_id = wait_until(self._launched, BEGIN_SECONDS)
         wait_until(lambda: WORKER_TAG in self._record(run_id).dagster_run.tags, 120)
         after = self._random.uniform(0, self._seconds)
         time.sleep(after)
-        was_over = self._record(run_id).dagster_run.is_finished
         step = self._step(run_id)
-        for pid in self._pids(what, run_id):
+        pids, killed = self._pids(what, run_id), time.time()
+        for pid in pids:
             with contextlib.suppress(psutil.Error):
                 psutil.Process(pid).kill()
-        killed = time.time()
 
         wait_until(self._is_whole, 2 * BEGIN_SECONDS)
         wait_until(lambda: self._record(run_id).dagster_run.is_finished, 120)
         record = self._record(run_id)
         took = max(0.0, (record.end_time or 0) - killed)
+        was_over = bool(record.end_time and record.end_time <= killed)
         status = record.dagster_run.status.value
         said = "" if record.dagster_run.is_success else self._said(run_id)
         self.kills.append(Killed(what, after, step, status, took, said))
@@ -115,6 +116,12 @@ class Killing:
         wait_until(lambda: not left_of(record.dagster_run), 10)
         assert self._user.locks_held() == []
         return record.dagster_run.is_success
+
+    def _launched(self) -> str:
+        """The run that a click began; none while the definitions are still loaded anew."""
+        with contextlib.suppress(HTTPError, KeyError):
+            return self._served.launch(self._job, self._config)
+        return ""
 
     def _next(self) -> str:
         """Every victim in turn, in an order of its own each time, the worst first of all."""
