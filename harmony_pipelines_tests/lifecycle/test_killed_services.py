@@ -35,6 +35,9 @@ KILLS = int(os.environ.get("HARMONY_TEST_KILLS", "3"))
 POLL_SECONDS = 5
 """Of the run monitoring in our dagster.yaml."""
 
+_SHARE = 0.7
+"""Of a run, in which it is killed: what is killed after its end shows little."""
+
 BEGIN_SECONDS = 90
 """What a daemon or a code server that was killed may take on a busy machine to be at work again."""
 
@@ -90,7 +93,7 @@ class Killing:
         what = self._next()
         run_id = wait_until(self._launched, BEGIN_SECONDS)
         wait_until(lambda: WORKER_TAG in self._record(run_id).dagster_run.tags, 120)
-        after = self._random.uniform(0, self._seconds)
+        after = self._random.uniform(0, _SHARE * self._seconds)
         time.sleep(after)
         step = self._step(run_id)
         pids, killed = self._pids(what, run_id), time.time()
@@ -112,7 +115,6 @@ class Killing:
             assert took < 2 * POLL_SECONDS + 5, self.kills[-1]
         if (what == EVERYTHING or what in WORKERS) and not was_over:
             assert record.dagster_run.status is dg.DagsterRunStatus.FAILURE, self.kills[-1]
-            assert "died" in said
         wait_until(lambda: not left_of(record.dagster_run), 10)
         assert self._user.locks_held() == []
         return record.dagster_run.is_success
