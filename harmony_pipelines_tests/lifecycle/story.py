@@ -30,7 +30,7 @@ from harmony_pipelines.demo.entities import spotify_id
 from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.demo.library_data import LibraryAlbum, LibraryTrack
 from harmony_pipelines.runs import WORKER_TAG
-from harmony_pipelines_tests.lifecycle.dev_process import LOCATION, Dev, dev
+from harmony_pipelines_tests.lifecycle.dev_process import LOCATION, Dev, dev, wait_until
 from harmony_pipelines_tests.lifecycle.user import User
 from harmony_pipelines_tests.webhook import Webhook, webhook
 
@@ -108,20 +108,33 @@ class World:
             check=True,
         )
 
-    def let_time_pass(self) -> None:
+    def let_time_pass(self, status: str = "%") -> None:
         """What is due some day is due now: this stands for the days that the story has not."""
         with closing(sqlite3.connect(self.user.home.database)) as database, database:
             past = utc_text(datetime.now(UTC) - timedelta(minutes=1))
             database.execute(
-                "UPDATE refresh_state SET next_due_at = ? WHERE next_due_at > ?", (past, past)
+                "UPDATE refresh_state SET next_due_at = ? WHERE next_due_at > ? AND status LIKE ?",
+                (past, past, status),
             )
 
-    def kill_runs(self) -> None:
-        """Kill the processes in which runs are at work."""
-        at_work = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    def let_an_hour_pass_for_failed_artists(self) -> None:
+        """Once one has failed, in a pause between two runs of the schedule; until it was tried."""
+        failed = "SELECT artist_id FROM refresh_state WHERE status = 'failed'"
+        wait_until(lambda: self.user.rows(failed) and not self._workers() and _is_pause(), 600)
+        self.let_time_pass("failed")
+        wait_until(lambda: not self.user.rows(failed), 300)
+
+    def kill_run(self) -> None:
+        """Kill the process in which a refresh is at work, as soon as there is one."""
+        self._kill(wait_until(self._workers, 300))
+
+    def _workers(self) -> list[int]:
+        at_work = dg.RunsFilter(
+            job_name="refresh_catalogue", statuses=[dg.DagsterRunStatus.STARTED]
+        )
         with self.user.instance() as instance:
-            workers = [run.tags[WORKER_TAG] for run in instance.get_runs(at_work)]
-        self._kill([int(worker.split(":")[-2]) for worker in workers])
+            tags = [run.tags.get(WORKER_TAG) for run in instance.get_runs(filters=at_work)]
+        return [int(worker.split(":")[-2]) for worker in tags if worker]
 
     def kill_daemon(self) -> None:
         """Kill the daemon of `make dev`."""
@@ -132,6 +145,12 @@ class World:
         for pid in found:
             os.kill(pid, signal.SIGKILL)
         self.say(f"  (killed: {len(found)} processes)")
+
+
+def _is_pause() -> bool:
+    """Whether the schedule has just been, so that sensors look before it does."""
+    now = datetime.now(UTC)
+    return 15 < now.minute % 3 * 60 + now.second < 90
 
 
 def chapters(world: World) -> Iterator[tuple[float, str, Callable[[], object]]]:
@@ -173,11 +192,11 @@ def chapters(world: World) -> Iterator[tuple[float, str, Callable[[], object]]]:
         "the server is well again, and the hour until another try passes",
         lambda: (
             server.faults.clear(),
-            world.let_time_pass(),
+            world.let_an_hour_pass_for_failed_artists(),
         ),
     )
     yield (
-        0.64,
+        0.66,
         "the server says 429, Retry-After 150; a day passes",
         lambda: (
             add("artist_albums", faults.rate_limited(150), 1),
@@ -196,7 +215,7 @@ def chapters(world: World) -> Iterator[tuple[float, str, Callable[[], object]]]:
         0.80,
         "the run at work is killed, the server is well",
         lambda: (
-            world.kill_runs(),
+            world.kill_run(),
             server.faults.clear(),
         ),
     )
