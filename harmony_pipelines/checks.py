@@ -14,6 +14,7 @@ from harmony_pipelines.settings import load_settings
 @dg.asset_check(
     asset="spotify_albums",
     description="No watched artist's last refresh failed or stayed partial.",
+    config_schema={},
 )
 def every_due_artist_was_refreshed(catalogue: CatalogueResource) -> dg.AssetCheckResult:
     """Reads `refresh_state`; fails with each artist's code and message."""
@@ -40,6 +41,7 @@ def every_due_artist_was_refreshed(catalogue: CatalogueResource) -> dg.AssetChec
 @dg.asset_check(
     asset="watchlist",
     description="Every line of the watchlist names an artist that is certain.",
+    config_schema={},
 )
 def every_line_names_an_artist(catalogue: CatalogueResource) -> dg.AssetCheckResult:
     """Reads `watchlist_review`; warns with each line's code and message."""

@@ -97,6 +97,12 @@ def test_every_op_of_a_job_is_described() -> None:
             assert node.description, node.name
 
 
+def test_configuration_that_no_op_would_read_is_refused() -> None:
+    for job in defs.resolve_all_job_defs():
+        for node in job.graph.iterate_op_defs():
+            assert isinstance(node.config_schema.config_type, dg.Shape), node.name
+
+
 def test_every_field_of_a_run_s_configuration_is_described() -> None:
     from harmony_pipelines.ops.catalogue import RefreshArtistsConfig
 

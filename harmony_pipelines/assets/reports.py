@@ -18,6 +18,7 @@ GROUP = "reports"
     metadata=columns("new_releases"),
     freshness_policy=FRESHNESS,
     deps=["spotify_albums"],
+    config_schema={},
 )
 def new_releases(
     context: dg.AssetExecutionContext, catalogue: CatalogueResource
@@ -40,6 +41,7 @@ def new_releases(
     metadata=columns("album_matches"),
     freshness_policy=FRESHNESS,
     deps=["spotify_albums", "spotify_tracks", "beets_albums", "beets_tracks"],
+    config_schema={},
 )
 def album_matches(
     context: dg.AssetExecutionContext, catalogue: CatalogueResource
@@ -59,6 +61,7 @@ def album_matches(
     metadata=columns("missing_from_library"),
     freshness_policy=FRESHNESS,
     deps=[album_matches],
+    config_schema={},
 )
 def missing_from_library(
     context: dg.AssetExecutionContext, catalogue: CatalogueResource

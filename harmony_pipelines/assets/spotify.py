@@ -23,6 +23,7 @@ KINDS = {"spotify", "sqlite"}
     tags=tags(source="watchlist.yaml", costs="requests"),
     metadata=columns("watchlist"),
     freshness_policy=FRESHNESS,
+    config_schema={},
 )
 def watchlist(
     context: dg.AssetExecutionContext,

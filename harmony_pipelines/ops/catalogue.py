@@ -59,7 +59,7 @@ def _out_of_range(name: str, must: str, given: int) -> HarmonyError:
     )
 
 
-@dg.op(description="Reads watchlist.yaml and settles who is meant by each line.")
+@dg.op(description="Reads watchlist.yaml and settles who is meant by each line.", config_schema={})
 def resolve_watchlist(
     context: dg.OpExecutionContext,
     catalogue: CatalogueResource,
@@ -107,7 +107,10 @@ def refresh_artists(  # noqa: PLR0913  Dagster hands resources over as arguments
         return outcome
 
 
-@dg.op(description="Brings new_releases, album_matches and missing_from_library up to date.")
+@dg.op(
+    description="Brings new_releases, album_matches and missing_from_library up to date.",
+    config_schema={},
+)
 def compare_with_library(
     context: dg.OpExecutionContext,
     outcome: Outcome,
@@ -123,7 +126,10 @@ def compare_with_library(
         return {**outcome, "problems": [*outcome["problems"], *problems]}
 
 
-@dg.op(description="Ends the run red if anything failed, and says which artists and why.")
+@dg.op(
+    description="Ends the run red if anything failed, and says which artists and why.",
+    config_schema={},
+)
 def report_refresh(context: dg.OpExecutionContext, outcome: Outcome) -> None:
     """Log the check, failed where an artist failed; raise, or sum the run up in one line."""
     from harmony_pipelines.ops import refreshing

@@ -45,6 +45,7 @@ _SWITCH_ON = (
     description="Looks at settings, Spotify app, watchlist, library, disks, notifications, "
     "schedules and daemon. It asks Spotify at most three times, sends one test message to each of "
     "HARMONY_NOTIFY_URLS, and writes one small file, which it removes again.",
+    config_schema={},
 )
 def look_at_setup(
     context: dg.OpExecutionContext, spotify: SpotifyResource, beets: BeetsResource

@@ -122,7 +122,10 @@ def plan_covers(
         return plan
 
 
-@dg.op(description="Fetches each album's cover from its first good source, within the limits.")
+@dg.op(
+    description="Fetches each album's cover from its first good source, within the limits.",
+    config_schema={},
+)
 def download_covers(
     context: dg.OpExecutionContext,
     plan: Plan,
@@ -147,6 +150,7 @@ def download_covers(
 @dg.op(
     out=dg.Out(dg.Nothing),
     description="Writes each cover into its files: copied, verified, synced, renamed.",
+    config_schema={},
 )
 def embed_covers(
     context: dg.OpExecutionContext,

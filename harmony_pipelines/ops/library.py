@@ -12,6 +12,7 @@ from harmony_pipelines.resources import BeetsResource, CatalogueResource, Spotif
     out=dg.Out(dg.Nothing),
     description="Reads the beets library through a private copy and looks at each file's size "
     "and time.",
+    config_schema={},
 )
 def snapshot_library(
     context: dg.OpExecutionContext,
@@ -33,6 +34,7 @@ def snapshot_library(
     ins={"library": dg.In(dg.Nothing)},
     out=dg.Out(dg.Nothing),
     description="Pairs each library album with a Spotify album, or says why none is certain.",
+    config_schema={},
 )
 def match_library(
     context: dg.OpExecutionContext, catalogue: CatalogueResource, spotify: SpotifyResource
@@ -50,6 +52,7 @@ def match_library(
     ins={"matches": dg.In(dg.Nothing)},
     out=dg.Out(dg.Nothing),
     description="Lists what of the watched artists the library lacks.",
+    config_schema={},
 )
 def list_missing(context: dg.OpExecutionContext, catalogue: CatalogueResource) -> None:
     """Bring `missing_from_library` up to date."""

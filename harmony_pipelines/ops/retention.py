@@ -20,6 +20,7 @@ _SHARE = 0.8
     out=dg.Out(dg.Nothing),
     description="Blanks Spotify content that was not refreshed within HARMONY_RETENTION_DAYS, as "
     "Spotify's terms ask. Ids that were seen, decisions and everything of the library stay.",
+    config_schema={},
 )
 def forget_old_content(
     context: dg.OpExecutionContext, catalogue: CatalogueResource
@@ -50,6 +51,7 @@ def forget_old_content(
     out=dg.Out(dg.Nothing),
     description="Deletes our runs older than HARMONY_RUN_HISTORY_DAYS from Dagster's history, but "
     "never one that holds an asset's latest materialisation.",
+    config_schema={},
 )
 def forget_old_runs(context: dg.OpExecutionContext) -> dg.Output[None]:
     """Forget run by run; returns how many."""

@@ -10,11 +10,12 @@ from harmony_pipelines.demo.library import make_library
 from harmony_pipelines_tests.conftest import Home, failure_in
 
 PLAN = "embedded_artwork", "ops", "plan_covers", "config"
+EMBED = "embedded_artwork", "ops", "embed_covers", "config"
 RESTORE = "restore_covers", "config"
 
 
 def run(instance: dg.DagsterInstance, path: tuple[str, ...], config: Any) -> Any:
-    job = "embed_artwork" if path == PLAN else "restore_artwork"
+    job = "restore_artwork" if path == RESTORE else "embed_artwork"
     for name in reversed(path):
         config = {name: config}
     return defs.resolve_job_def(job).execute_in_process(
@@ -75,11 +76,12 @@ def test_a_run_that_cannot_be_is_refused_with_code_and_field(
         (PLAN, {"albums": [1]}, "albums"),
         (PLAN, {"dry_run": "yes"}, "dry_run"),
         (PLAN, {"accept_shrink": 1}, "accept_shrink"),
+        (EMBED, {"dry_run": True}, "dry_run"),
         (RESTORE, {"run_id": 7}, "run_id"),
         (RESTORE, {"everything": "all"}, "everything"),
     ],
 )
-def test_a_value_of_the_wrong_type_never_becomes_a_run(
+def test_a_value_of_the_wrong_type_or_in_the_wrong_place_never_becomes_a_run(
     instance: dg.DagsterInstance, path: tuple[str, ...], config: Any, named: str
 ) -> None:
     with pytest.raises(dg.DagsterInvalidConfigError, match=named):
