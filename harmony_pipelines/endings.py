@@ -23,6 +23,9 @@ _MOST_RUNS = 100
 
 _OVERLAP_SECONDS = 60.0
 _FIRST_LOOK_SECONDS = 86_400.0
+_NO_WORD = "This run has been marked as failed from outside"
+"""What Dagster says of a run whose process was found dead, where nobody told it more."""
+
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 
@@ -73,14 +76,26 @@ def _tell(
 
     settings.prepare_home()
     end = notify.RunEnd(run.run_id, job_of(run), tuple(failures))
-    is_due = notify.run_ended(settings, end, datetime.now(UTC))
+    left = notify.run_ended(settings, end, datetime.now(UTC))
     if failures and settings.notify_urls:
         instance.add_run_tags(run.run_id, {TOLD_TAG: "yes"})
-    if not is_due or seconds_left < _LEAST_SECONDS:
-        return "There is nothing to be told now."
-    sent = send.send(min(send.LONGEST_SECONDS, seconds_left - 1))
-    waits = " Others wait until their service takes them." if sent.get("kept", 1) else ""
-    return f"Messages sent: {sent.get('sent', 0)}.{waits}"
+    if not left.is_due:
+        return _of_messages(0, left.messages)
+    if seconds_left < _LEAST_SECONDS:
+        return "The run has no time left to send messages: the next run or tick does."
+    seconds = min(send.LONGEST_SECONDS, seconds_left - 1)
+    counts = send.send(seconds)
+    if counts is None:
+        return f"A service took longer than {seconds:.0f} s: what it has not taken is sent later."
+    return _of_messages(counts.sent, counts.kept)
+
+
+def _of_messages(sent: int, kept: int) -> str:
+    said = [
+        *([f"sent: {sent}"] if sent else []),
+        *([f"kept until their service takes them: {kept}; check_setup tries it"] if kept else []),
+    ]
+    return f"Messages {'; '.join(said)}." if said else "There is nothing to be told now."
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,12 @@ def _as_a_whole(events: Sequence[dg.DagsterEvent]) -> dict[str, Any]:
     from harmony_pipelines.steps.notify import failure_told
 
     said = [event.message for event in events if event.message]
-    return failure_told(said[-1] if said else "The run failed and left no word why.")
+    if said and not said[-1].startswith(_NO_WORD):
+        return failure_told(said[-1])
+    return failure_told(
+        "The run's process ended without a word: it was killed, or the machine stopped. What it "
+        "had done is kept; the next run goes on from there."
+    )
 
 
 def tick_was_fine(settings: Settings) -> None:

@@ -131,7 +131,7 @@ def _tell_of(instance: dg.DagsterInstance, runs: Sequence[Failed]) -> str:
     if left.is_due:
         send.begin_sending()
     tick_was_fine(settings)
-    return f"{left.messages or 'No'} messages wait to be sent."
+    return f"Messages that wait to be sent: {left.messages}."
 
 
 watchlist_sensor = _sensor(

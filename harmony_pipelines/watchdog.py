@@ -220,7 +220,7 @@ def tell_of_death(settings: "Settings", run_id: str, job: str, message: str) -> 
 
     settings.prepare_home()
     end = notify.RunEnd(run_id, job, (notify.failure_told(message),))
-    if notify.run_ended(settings, end, datetime.now(UTC)):
+    if notify.run_ended(settings, end, datetime.now(UTC)).is_due:
         send.send()
 
 

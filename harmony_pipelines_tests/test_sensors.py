@@ -433,7 +433,7 @@ def test_what_another_try_cannot_mend_is_not_tried(home: Home, instance, state: 
 
 def test_a_try_that_is_not_due_is_announced(home: Home, instance):
     failing(home, next_due_at=utc_text(datetime.now(UTC) + timedelta(minutes=30)))
-    assert "1 artists failed; the next try is at " in str(Ticks(instance, RETRIES).tick())
+    assert "1 artist failed; the next try is at " in str(Ticks(instance, RETRIES).tick())
 
 
 def test_a_time_that_only_a_clock_set_back_explains_is_due(home: Home, instance):
@@ -458,7 +458,7 @@ def test_neither_in_a_cooldown_nor_without_budget_nor_beside_another_run(home: H
                         family="artist_albums", called_at=quota.clock()
                     )
                 )
-    assert str(ticks.tick()).startswith("Budget spent, 1 artists wait.")
+    assert str(ticks.tick()).startswith("Budget spent, 1 artist waits.")
     cool_down(home, 100 * 3600)
     assert str(ticks.tick()).startswith("Cooldown until ")
 
@@ -529,7 +529,7 @@ def test_the_sensor_of_failed_runs_is_on_unless_switched_off() -> None:
 
 def test_a_run_that_could_not_tell_of_its_failure_is_told_of_once(home: Home, instance, hook):
     ticks = Ticks(instance, FAILED_RUNS)
-    assert ticks.tick() == "No more run failed. No messages wait to be sent."
+    assert ticks.tick() == "No more run failed. Messages that wait to be sent: 0."
     run = failed_run(instance, "DEPENDENCY_ERROR: the run's process (pid 1) died.")
     said = str(ticks.tick())
     assert f"Failed: {REFRESH_JOB} ({run.run_id[:8]}): DEPENDENCY_ERROR: the run's" in said
@@ -542,6 +542,14 @@ def test_a_run_that_could_not_tell_of_its_failure_is_told_of_once(home: Home, in
     assert home.rows(tables.problems)[0]["subject"] == REFRESH_JOB
     wait_until(lambda: not home.rows(tables.outbox), 30)
     assert len(hook.messages) == 1
+
+
+def test_a_run_whose_process_was_found_dead_is_told_of_as_such(home: Home, instance):
+    job = defs.resolve_job_def(REFRESH_JOB)
+    run = instance.create_run_for_job(job, tags={"harmony/job": REFRESH_JOB})
+    instance.report_run_failed(run)
+    said = str(Ticks(instance, FAILED_RUNS).tick())
+    assert "DEPENDENCY_ERROR: The run's process ended without a word" in said
 
 
 def test_a_run_that_told_of_it_itself_is_only_listed(home: Home, instance, hook):

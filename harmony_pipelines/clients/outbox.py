@@ -71,8 +71,8 @@ def is_due(catalogue: Catalogue, now: datetime) -> bool:
 
 
 def waiting(catalogue: Catalogue) -> int:
-    """How many messages no service has taken yet."""
-    return catalogue.count(outbox, outbox.c.next_attempt_at.is_not(None))
+    """How many messages no service has taken yet; a heartbeat is none."""
+    return catalogue.count(outbox, outbox.c.event != HEARTBEAT)
 
 
 def claim(catalogue: Catalogue, services: Collection[str], now: datetime) -> list[Row]:

@@ -51,24 +51,24 @@ def is_wanted(settings: Settings) -> bool:
     return bool(settings.notify_urls or settings.heartbeat_url)
 
 
-def run_ended(settings: Settings, end: RunEnd, now: datetime) -> bool:
-    """Note what to tell of a run; whether something waits to be sent now."""
+class Left(NamedTuple):
+    """How many messages wait, and whether anything may be sent now, be it a heartbeat."""
+
+    messages: int = 0
+    is_due: bool = False
+
+
+def run_ended(settings: Settings, end: RunEnd, now: datetime) -> Left:
+    """Note what to tell of a run; what waits to be sent."""
     if not is_wanted(settings):
-        return False
+        return Left()
     with closing(Catalogue.open(settings.database_url)) as store:
         if settings.notify_urls:
             _Telling(settings, store, now, end).tell()
         if settings.heartbeat_url and not end.failures:
             with store.writing() as connection:
                 outbox.beat(connection, now)
-        return outbox.is_due(store, now)
-
-
-class Left(NamedTuple):
-    """How many messages wait, and whether any of them may be sent now."""
-
-    messages: int = 0
-    is_due: bool = False
+        return _left(store, now)
 
 
 def look(settings: Settings, failed: Sequence[RunEnd], now: datetime) -> Left:
@@ -79,7 +79,11 @@ def look(settings: Settings, failed: Sequence[RunEnd], now: datetime) -> Left:
         if settings.notify_urls:
             for end in failed or [None]:
                 _Telling(settings, store, now, end).tell()
-        return Left(outbox.waiting(store), outbox.is_due(store, now))
+        return _left(store, now)
+
+
+def _left(store: Catalogue, now: datetime) -> Left:
+    return Left(outbox.waiting(store), outbox.is_due(store, now))
 
 
 def watchlist_was_read(

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from harmony_pipelines.clients import outbox
 from harmony_pipelines.clients.catalogue import Catalogue, Row
@@ -25,8 +26,15 @@ BEGUN: list[subprocess.Popen[bytes]] = []
 """What was started and perhaps still sends: one at a time is enough."""
 
 
-def send(seconds: float = LONGEST_SECONDS) -> dict[str, int]:
-    """Send what is due and wait for it; how many messages were sent and how many are kept."""
+class Counts(NamedTuple):
+    """How many messages were sent, and how many are kept for another try."""
+
+    sent: int
+    kept: int
+
+
+def send(seconds: float = LONGEST_SECONDS) -> Counts | None:
+    """Send what is due and wait for it; None if that took too long to say what came of it."""
     command, environment = module_command("harmony_pipelines.steps.send")
     with suppress(subprocess.TimeoutExpired, OSError, ValueError):
         done = subprocess.run(
@@ -38,8 +46,8 @@ def send(seconds: float = LONGEST_SECONDS) -> dict[str, int]:
             timeout=seconds,
             check=False,
         )
-        return json.loads(done.stdout)
-    return {}
+        return Counts(*json.loads(done.stdout))
+    return None
 
 
 def begin_sending() -> None:
@@ -61,17 +69,17 @@ def begin_sending() -> None:
 
 
 def main() -> None:
-    """Send, and say as JSON how many messages were sent and how many are kept."""
+    """Send, and print the counts as JSON."""
     signal.alarm(LONGEST_SECONDS)  # nothing here catches it: the system ends the process
     with suppress(HarmonyError):
         settings = load_settings()
         with closing(Catalogue.open(settings.database_url)) as store:
             sent = send_due(settings, store)
-            print(json.dumps({"sent": sent, "kept": outbox.waiting(store)}))
+            print(json.dumps(Counts(sent, outbox.waiting(store))))
 
 
 def send_due(settings: Settings, store: Catalogue) -> int:
-    """Send service by service; one that does not take a message gets no more for now."""
+    """Send service by service, each until it does not take a message; how many messages went."""
     from harmony_pipelines.clients.services import be_silent
 
     be_silent()
@@ -84,7 +92,7 @@ def send_due(settings: Settings, store: Catalogue) -> int:
             if not _was_taken(urls, row):
                 break
             outbox.taken(store, row)
-            sent += 1
+            sent += row["event"] != HEARTBEAT
     return sent
 
 

@@ -268,17 +268,17 @@ def test_the_heart_beats_after_what_was_as_it_should_be(home: Home, hook: Webhoo
 
 
 def test_nothing_is_kept_where_nobody_is_to_be_told(home: Home):
-    assert not notify.run_ended(load_settings(), ended(REFUSED), datetime.now(UTC))
+    assert notify.run_ended(load_settings(), ended(REFUSED), datetime.now(UTC)) == (0, False)
     assert not home.demo.database.exists()
 
 
 def test_the_process_that_sends_ends_in_time_and_tells_no_secret(home: Home, hook: Webhook):
     notify.run_ended(load_settings(), ended(REFUSED), datetime.now(UTC))
-    assert send.send() == {"sent": 1, "kept": 0}
+    assert send.send() == (1, 0)
     hook.seconds = 30
     tell_again = ended({**REFUSED, "code": "INTERNAL_ERROR"})
     notify.run_ended(load_settings(), tell_again, datetime.now(UTC))
-    assert send.send(3.0) == {}
+    assert send.send(3.0) is None
     with home.store() as store:
         assert outbox.waiting(store) == 1
     for path in home.folder.rglob("*"):
