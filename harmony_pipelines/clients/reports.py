@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from harmony_pipelines.clients.file_errors import speaking_of
 from harmony_pipelines.clients.whole_files import sweep_temporary, write_pieces
-from harmony_pipelines.domain.readable import no_formula, readable, smaller_image, web_link
+from harmony_pipelines.domain.readable import counted, no_formula, readable, smaller_image, web_link
 
 Row = Mapping[str, Any]
 
@@ -96,6 +96,7 @@ def missing_page(passed: Passed) -> Iterator[str]:
     from markupsafe import Markup
 
     pages = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined)
+    pages.filters["counted"] = counted
     style, script = (
         _PAGES.joinpath(f"missing.{kind}").read_text("utf-8") for kind in ("css", "js")
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from harmony_pipelines.domain.readable import counted
+
 FAILURE, RECOVERY, NEWS, ARTWORK, REVIEW = (
     "failure",
     "recovery",
@@ -147,7 +149,7 @@ def about_covers(
         return []
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     lines = [
-        (f"{row['albumartist']}: {row['album']} ({row['files']} files)", dict(row))
+        (f"{row['albumartist']}: {row['album']} ({counted(row['files'], 'file')})", dict(row))
         for row in albums
     ]
     return [_message(ARTWORK, f"Covers: {said}", lines, counts, (None, run_id))]

@@ -26,6 +26,11 @@ def readable(text: object) -> str:
 _UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
 
 
+def counted(number: int, what: str) -> str:
+    """The number and what it counts, in the plural but for one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def no_formula(text: str) -> str:
     """The text as a cell that no spreadsheet computes: an apostrophe before what may be one.
 

@@ -18,6 +18,7 @@ from harmony_pipelines.clients.schema import is_up_to_date
 from harmony_pipelines.clients.watchlist import read_decisions, read_watchlist
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.domain.readable import counted
 from harmony_pipelines.domain.setup import Finding, good, noted, wrong
 from harmony_pipelines.settings import Settings
 
@@ -135,8 +136,9 @@ def check_catalogue(settings: Settings) -> Finding:
                 made = _is_made(settings.database_url)
                 when = "brought up to date" if made else "made"
                 return good("Catalogue", f"It is {when} by the first run.")
-            albums = store.count(tables.spotify_albums)
-            return good("Catalogue", f"{store.count(tables.watchlist)} artists, {albums} albums")
+            artists = counted(store.count(tables.watchlist), "artist")
+            albums = counted(store.count(tables.spotify_albums), "album")
+            return good("Catalogue", f"{artists}, {albums}")
     except HarmonyError as error:
         return wrong("Catalogue", error)
 
@@ -150,7 +152,7 @@ def check_watchlist(settings: Settings) -> tuple[Finding, int]:
         return wrong("Watchlist", error, str(path) if path.exists() else "not there"), 0
     more = ", and the library's album artists" if watchlist.from_beets else ""
     lines = len(watchlist.entries)
-    return good("Watchlist", f"{lines} lines{more} in {path}"), lines
+    return good("Watchlist", f"{counted(lines, 'line')}{more} in {path}"), lines
 
 
 def check_decisions(settings: Settings) -> Finding:
@@ -179,7 +181,8 @@ def check_library(
         is_path = error.reason is Reason.PATH_NOT_MAPPED
         return [wrong("Library's paths" if is_path else subject, error)], Library()
     missing = sum(track["size"] is None for track in found.tracks)
-    said = f"{len(found.albums)} albums, {len(found.tracks)} tracks in {database}"
+    albums, tracks = counted(len(found.albums), "album"), counted(len(found.tracks), "track")
+    said = f"{albums}, {tracks} in {database}"
     told = [good(subject, said)]
     told += [noted(subject, warning) for warning in found.warnings[:_SHOWN_WARNINGS]]
     where = "All of its files are where it says."

@@ -85,7 +85,7 @@ def test_with_a_catalogue_its_requests_are_booked_and_what_is_known_counts(
     assert sum(calls.values()) <= 3
     assert len(user.rows(tables.spotify_calls)) == booked + sum(calls.values()) - calls["token"]
     assert found["Forecast: Spotify"][1].startswith("Everything of the watched artists")
-    assert found["Catalogue"][1].startswith("1 artists, 1 albums")
+    assert found["Catalogue"][1].startswith("1 artist, 1 album")
 
 
 def test_with_nothing_set_it_says_what_is_missing_and_where_to_put_it(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.reports import (
     MISSING_COLUMNS,
+    ROWS_OF_A_PAGE,
     Passed,
     missing_csv,
     missing_page,
@@ -218,6 +219,23 @@ def test_a_report_that_did_not_change_is_not_written_again(home: Home, tmp_path:
         "missing_from_library.html",
     }
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_of_very_many_the_page_shows_the_first_and_says_where_all_are(
+    home: Home, tmp_path: Path
+) -> None:
+    more = ROWS_OF_A_PAGE + 1
+    with home.store() as store:
+        store.save(
+            tables.missing_from_library, [lack(album_id=f"s{number:06}") for number in range(more)]
+        )
+        table, page = write_missing(store, tmp_path)
+    with table.open(encoding="utf-8", newline="") as file:
+        assert len({row["album_id"] for row in csv.DictReader(file)}) == more
+    shown = page.read_text("utf-8")
+    assert f"{more} releases and 0 tracks of 1 artist; the first {ROWS_OF_A_PAGE} are" in shown
+    assert "all are in the CSV file beside this page" in shown
+    assert shown.count("<tr><td>") == ROWS_OF_A_PAGE
 
 
 def test_a_folder_that_cannot_be_written_is_named(home: Home, tmp_path: Path) -> None:
