@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PROJECT = DAGSTER_YAML.parent
 
+_ARTISTS = "/assets/spotify_albums?view=partitions"
+"""Where the UI lists the artists."""
+
 _EXIT_USAGE = 2
 _OWNER_ONLY = 0o077
 _NO_LOGIN = """\
@@ -193,7 +196,9 @@ def _run(start: _Start, settings: Settings, lock: IO[str], sockets: list[socket.
     if is_for_others(sockets):
         print(_NO_LOGIN.format(host=settings.ui_host))
     only = "; it only shows, nothing can be started in it" if start.read_only else ""
-    print(f"The UI: http://{settings.ui_host}:{settings.ui_port} (Ctrl-C stops it){only}")
+    ui = f"http://{settings.ui_host}:{settings.ui_port}"
+    print(f"The UI: {ui} (Ctrl-C stops it){only}")
+    print(f"One artist: {ui}{_ARTISTS}, type part of the name into the filter, click on it")
     leash, _ = os.pipe()
     around = Surroundings(
         start.environment, start.folder, settings.dagster_home, lock.fileno(), leash

@@ -1,5 +1,6 @@
 """What a person sees who opens the UI: real `make dev`, real daemon, a real browser."""
 
+import re
 import subprocess
 
 import pytest
@@ -58,6 +59,13 @@ def test_a_browser_shows_the_graph_the_descriptions_and_the_launchpad(ui, tmp_pa
     found = page(ui.address, path, tmp_path)
 
     assert [text for text in shown if text not in found] == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_address_that_is_printed_lists_the_artists_behind_a_filter(ui: Dev, tmp_path):
+    [address] = re.findall(r"^One artist: (\S+),", ui.process.said(), re.MULTILINE)
+
+    assert "Filter by name" in page(address, "", tmp_path)
 
 
 def test_a_run_launched_before_anything_is_set_says_what_is_missing(ui: Dev):
