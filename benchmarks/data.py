@@ -4,12 +4,14 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.home import Home
 from benchmarks.measure import python
+from harmony_pipelines.clients.catalogue import utc_text
 
-NOW, LATER = "2026-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
+NOW, LATER = "2026-01-01T00:00:00Z", utc_text(datetime.now(UTC) + timedelta(days=20))
 
 _COUNT = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1) "
 

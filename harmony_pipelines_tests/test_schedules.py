@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -7,7 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import dagster._daemon.daemon  # the scheduler can only be imported after it
 import pytest
+import time_machine
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from harmony_pipelines.claims import ARTWORK, REFRESH
 from harmony_pipelines.clients import tables
@@ -77,9 +85,10 @@ def test_the_first_tick_starts_and_each_tick_only_once(home: Home, instance):
 
 def test_a_tick_without_anything_due_says_when_something_is(home: Home, instance):
     refreshed(home, instance)
-    soon = datetime.now(UTC) + timedelta(hours=3)
-    due(home, soon)
-    assert tick(instance) == f"Nothing is due; the next artist is at {utc_text(soon)}."
+    home.set(HARMONY_TIMEZONE="Asia/Tokyo")
+    due(home, datetime(2026, 11, 23, 20, 5, tzinfo=UTC))
+    with time_machine.travel(AT):
+        assert tick(instance) == "Nothing is due; the next artist is due at Tue 24 Nov 05:05."
     due(home, datetime.now(UTC) - timedelta(days=40))
     assert isinstance(tick(instance), dg.RunRequest)
 
@@ -87,17 +96,25 @@ def test_a_tick_without_anything_due_says_when_something_is(home: Home, instance
 def test_an_edit_of_the_watchlist_is_a_reason_to_start(home: Home, instance):
     artist_id = refreshed(home, instance)
     due(home, datetime.now(UTC) + timedelta(days=1))
-    later = time.time() + 5
+    long_ago = utc_text(datetime.now(UTC) - timedelta(hours=1))
+    home.change(tables.refresh_state, last_attempt_at=long_ago)
     home.watch(artist_id, home.artist("Sable Choir"))
-    os.utime(home.folder / "watchlist.yaml", (later, later))
     assert isinstance(tick(instance), dg.RunRequest)
+
+
+def test_an_edit_by_a_clock_that_was_ahead_is_no_reason_for_a_run_each_time(home: Home, instance):
+    refreshed(home, instance)
+    due(home, datetime.now(UTC) + timedelta(days=1))
+    ahead = time.time() + 86_400
+    os.utime(home.folder / "watchlist.yaml", (ahead, ahead))
+    assert "Nothing is due" in str(tick(instance))
 
 
 def test_a_cooldown_and_a_spent_budget_are_waited_for(home: Home, instance):
     refreshed(home, instance)
     due(home, datetime.now(UTC) - timedelta(days=1))
     home.set(HARMONY_SPOTIFY_DAILY_REQUESTS="1")
-    assert "Budget spent, 1 artists wait." in str(tick(instance))
+    assert "Budget spent, 1 artist waits." in str(tick(instance))
     with home.store() as store:
         Quota(store.engine, QuotaLimits()).cool_down(time.time() + 3600, "quota_exceeded")
     assert "Cooldown until " in str(tick(instance))
@@ -162,3 +179,75 @@ def test_a_tick_over_thousands_of_artists_reads_only_what_it_needs(home: Home, i
     assert isinstance(tick(instance), dg.RunRequest)
     print(f"{1000 * (time.process_time() - began):.0f} ms of CPU for a tick over 5,000 artists")
     assert home.server.requests == []
+
+
+class Scheduler:
+    """Dagster's own, as its daemon asks it, at any moment; runs stay in the queue."""
+
+    def __init__(self, instance: dg.DagsterInstance, context: WorkspaceProcessContext) -> None:
+        self.instance = instance
+        self._context = context
+        [location] = context.create_request_context().code_locations
+        self._schedule = location.get_repository("__repository__").get_schedule(REFRESH_TICK)
+
+    def switch_on(self) -> None:
+        self.instance.start_schedule(self._schedule)
+
+    def look(self) -> list[str]:
+        """Look as a daemon does that has just begun; the runs that wait in the queue."""
+        log = logging.getLogger("scheduler")
+        faults = [*launch_scheduled_runs(self._context, log, datetime.now(UTC), {})]
+        assert not any(faults)
+        waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
+        return [run.run_id for run in self.instance.get_runs(waiting)]
+
+    def last_said(self) -> str | None:
+        origin = self._schedule.get_remote_origin_id()
+        return self.instance.get_ticks(origin, self._schedule.selector_id)[0].skip_reason
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    queue = {
+        "module": "dagster._core.run_coordinator.queued_run_coordinator",
+        "class": "QueuedRunCoordinator",
+    }
+    target = LoadableTargetOrigin(module_name="harmony_pipelines.definitions")
+    here = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(target, location_name="here"))
+    with (
+        dg.instance_for_test(overrides={"run_coordinator": queue}) as instance,
+        WorkspaceProcessContext(instance, here) as context,
+    ):
+        yield Scheduler(instance, context)
+
+
+@pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition:DeprecationWarning")
+def test_after_a_month_off_one_run_starts_and_the_budget_is_kept(home: Home, scheduler: Scheduler):
+    home.watch(*(home.artist(f"Artist {number}") for number in range(9)))
+    with time_machine.travel(AT - timedelta(days=31)):
+        scheduler.switch_on()
+        assert home.refresh(scheduler.instance).success
+    home.set(HARMONY_SPOTIFY_DAILY_REQUESTS="5")
+    with time_machine.travel(AT + timedelta(seconds=5)):
+        [run_id] = scheduler.look()
+        assert scheduler.look() == [run_id], "of two daemons the second starts nothing"
+        scheduler.instance.delete_run(run_id)
+        before = home.counts()["artist_albums"]
+        assert home.refresh(scheduler.instance).success
+        asked = home.counts()["artist_albums"] - before
+        assert 0 < asked <= 5
+    with time_machine.travel(AT + timedelta(hours=1)):
+        assert scheduler.look() == []
+        assert f"Budget spent, {9 - asked} artists wait." in str(scheduler.last_said())
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(days=400), timedelta(days=-400)])
+def test_after_a_clock_that_was_wrong_everybody_is_refreshed_once(
+    home: Home, instance, wrong_by: timedelta
+):
+    with time_machine.travel(AT + wrong_by):
+        refreshed(home, instance)
+    with time_machine.travel(AT):
+        assert isinstance(tick(instance), dg.RunRequest)
+        assert home.refresh(instance).success
+        assert "Nothing is due" in str(tick(instance))

@@ -72,7 +72,10 @@ def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
     return catalogue.rows(
         _active()
         .add_columns(refresh_state.c.baseline_at)
-        .where(due_at <= utc_text(now), sa.func.coalesce(refresh_state.c.status, "") != "gone")
+        .where(
+            _has_come(due_at, now, cadence.LONGEST),
+            sa.func.coalesce(refresh_state.c.status, "") != "gone",
+        )
         .order_by(refresh_state.c.baseline_at.is_(None), due_at, *_FILE_ORDER)
         .limit(limit)
     )
@@ -81,7 +84,7 @@ def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
 def how_many_due(catalogue: Catalogue, now: datetime) -> tuple[int, str | None, str | None]:
     """How many watched artists are due, when the next one is, and when any was last tried."""
     due_at = sa.func.coalesce(refresh_state.c.next_due_at, "")
-    due = due_at <= utc_text(now)
+    due = _has_come(due_at, now, cadence.LONGEST)
     [row] = catalogue.rows(
         sa.select(
             sa.func.count(sa.case((due, 1))).label("due"),
@@ -112,7 +115,7 @@ def due_retries(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
     """The watched artists whose last refresh failed and is due again, longest due first."""
     return catalogue.rows(
         _active()
-        .where(*_FAILED, _is_retry_due(now))
+        .where(*_FAILED, _has_come(refresh_state.c.next_due_at, now, cadence.LAST_RETRY))
         .order_by(refresh_state.c.next_due_at, *_FILE_ORDER)
         .limit(limit)
     )
@@ -132,7 +135,7 @@ class Retries:
 
 def count_retries(catalogue: Catalogue, now: datetime) -> Retries:
     """How many artists wait for another try, and how many of them may be tried now."""
-    due = _is_retry_due(now)
+    due = _has_come(refresh_state.c.next_due_at, now, cadence.LAST_RETRY)
     [row] = catalogue.rows(
         sa.select(
             sa.func.count().label("waiting"),
@@ -159,10 +162,11 @@ _FAILED = (
 """What another try may mend: not what the user must correct, nor what Spotify does not have."""
 
 
-def _is_retry_due(now: datetime) -> sa.ColumnElement[bool]:
-    """Its time has come, or is further away than any retry is put off: the clock was set back."""
-    due_at = refresh_state.c.next_due_at
-    return (due_at <= utc_text(now)) | (due_at > utc_text(now + cadence.LAST_RETRY))
+def _has_come(
+    due_at: sa.ColumnElement[Any], now: datetime, longest: timedelta
+) -> sa.ColumnElement[bool]:
+    """The time has come, or is further away than any is put off: the clock was set back."""
+    return (due_at <= utc_text(now)) | (due_at > utc_text(now + longest))
 
 
 def least_recently_listed(catalogue: Catalogue, limit: int) -> list[Row]:
@@ -261,11 +265,21 @@ def mark_told(catalogue: Catalogue, artist_id: str) -> None:
         )
 
 
-def attempted_since(catalogue: Catalogue, artist_id: str, moment: datetime, now: datetime) -> bool:
-    """Whether a refresh of the artist was committed since a moment, and not by a clock set back."""
-    at = refresh_state.c.last_attempt_at
-    its = refresh_state.c.artist_id == artist_id
-    return bool(catalogue.count(refresh_state, its, at > utc_text(moment), at <= utc_text(now)))
+def attempted_between(
+    catalogue: Catalogue, artist_id: str, moment: datetime, now: datetime
+) -> bool:
+    """Whether a refresh of the artist was committed since a moment; not one still to come.
+
+    That is from a clock since set back.
+    """
+    return bool(
+        catalogue.count(
+            refresh_state,
+            refresh_state.c.artist_id == artist_id,
+            refresh_state.c.last_attempt_at > utc_text(moment),
+            refresh_state.c.last_attempt_at <= utc_text(now),
+        )
+    )
 
 
 def put_last(catalogue: Catalogue, artist_id: str, now: datetime) -> None:

@@ -59,14 +59,12 @@ def next_due(state: ArtistState, now: datetime) -> datetime | None:
     return min(state.next_due_at or now, now)
 
 
-def is_due(next_due_at: datetime | None, now: datetime) -> bool:
-    """Whether the moment has come; never for an artist without one."""
-    return next_due_at is not None and next_due_at <= now
-
-
 def is_sweep_due(last_sweep_at: datetime | None, now: datetime) -> bool:
-    """Whether a full sweep is due, which finds what was added with an old date."""
-    return last_sweep_at is None or now - last_sweep_at >= LONGEST
+    """Whether a full sweep is due, which finds what was added with an old date.
+
+    One that lies far ahead is from a clock since set back.
+    """
+    return last_sweep_at is None or abs(now - last_sweep_at) >= LONGEST
 
 
 def next_retry(artist_id: str, attempts: int, now: datetime) -> datetime:

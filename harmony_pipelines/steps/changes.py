@@ -40,17 +40,17 @@ class _WatchlistSeen:
 
 
 def look_at_watchlist(
-    settings: Settings, cursor: str | None, last_attempt_at: str | None, wait: str | None
+    settings: Settings, cursor: str | None, is_news: bool, wait: str | None
 ) -> Look:
     """Whether the watchlist has changed into one that can be read; `wait` puts the run off.
 
-    The first look ever starts a run only for what no refresh has seen yet.
+    The first look ever starts a run only if it `is_news` that no refresh has seen yet.
     """
     path, seen = settings.watchlist_path, _told(_WatchlistSeen, cursor)
     now = _fingerprint(path)
     if now is None:
         return Look(f"There is no watchlist to be seen at {path}; everybody stays.", _text(seen))
-    if not cursor and not was_edited(path, last_attempt_at):
+    if not cursor and not is_news:
         seen = replace(seen, done=now)
     if now == seen.done:
         return Look("Watchlist unchanged.", _text(replace(seen, read=now, fault=None)))
@@ -77,15 +77,18 @@ def _read_anew(path: Path, now: str, seen: _WatchlistSeen) -> _WatchlistSeen:
     return replace(seen, read=now, fault=None)
 
 
-def was_edited(path: Path, last_attempt_at: str | None) -> bool:
-    """Whether the watchlist is newer than what any run made of it."""
+def was_edited(path: Path, last_attempt_at: str | None, now: datetime) -> bool:
+    """Whether the watchlist is newer than what any run made of it.
+
+    A time still to come is from a clock since set back: each run would be older than it.
+    """
     if last_attempt_at is None:
         return True  # nobody was ever looked at: the run says what is missing, if anything is
     try:
         edited = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
         return False
-    return edited > datetime.fromisoformat(last_attempt_at)
+    return datetime.fromisoformat(last_attempt_at) < edited <= now
 
 
 @dataclass(frozen=True)

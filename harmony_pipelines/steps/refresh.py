@@ -16,7 +16,7 @@ from harmony_pipelines.clients.discographies import (
     Attempt,
     Saved,
     Stored,
-    attempted_since,
+    attempted_between,
     put_last,
     save_discography,
     save_failure,
@@ -189,7 +189,7 @@ class Refresh:
         except HarmonyError as busy:
             self.busy.append((target, busy))
             return None, held
-        if not self.again and self._was_attempted_meanwhile(target):
+        if not self.again and self._was_refreshed_meanwhile(target):
             return None, held
         brought = self.read(target)
         with self._lock:
@@ -197,9 +197,9 @@ class Refresh:
                 self.stopped = brought.error
         return brought, held
 
-    def _was_attempted_meanwhile(self, target: Target) -> bool:
-        since, now = self.attempt.now, datetime.now(UTC)
-        return attempted_since(self.catalogue, target.artist_id, since, now)
+    def _was_refreshed_meanwhile(self, target: Target) -> bool:
+        began, now = self.attempt.now, datetime.now(UTC)
+        return attempted_between(self.catalogue, target.artist_id, began, now)
 
     def _save(self, target: Target, brought: Brought) -> Saved | None:
         attempt = replace(

@@ -15,6 +15,7 @@ from harmony_pipelines.clients.locks import holder_of
 from harmony_pipelines.clients.quota import ISRCS, Quota, QuotaLimits
 from harmony_pipelines.clients.spotify import BODIES
 from harmony_pipelines.domain.errors import Reason
+from harmony_pipelines.domain.readable import counted
 from harmony_pipelines.settings import Settings
 from harmony_pipelines.steps.changes import Look, look_at_retries, look_at_watchlist, was_edited
 from harmony_pipelines.steps.pending import LISTINGS
@@ -33,8 +34,8 @@ def why_not_refresh(settings: Settings, now: datetime) -> str | None:
         for family, what, is_there in (
             (
                 LISTINGS,
-                f"{due} artists wait",
-                due or was_edited(settings.watchlist_path, last_attempt_at),
+                _wait(due),
+                due or was_edited(settings.watchlist_path, last_attempt_at, now),
             ),
             (BODIES, "album bodies wait", waiting.is_body_waiting()),
             (ISRCS, "ISRCs wait", asks_isrcs and waiting.is_track_waiting()),
@@ -44,8 +45,12 @@ def why_not_refresh(settings: Settings, now: datetime) -> str | None:
                 if rest is None:
                     return None
                 refusals.append(f"{rest.what}, {what}. {rest.why}")
-        nothing = f"Nothing is due; the next artist is at {next_due_at or 'no time'}."
-        return refusals[0] if refusals else nothing
+        if refusals:
+            return refusals[0]
+        if next_due_at is None:
+            return "Nothing is due: nobody is watched."
+        at = _clock(settings, datetime.fromisoformat(next_due_at), now)
+        return f"Nothing is due; the next artist is due at {at}."
 
 
 def why_not_alone(settings: Settings, work: str) -> str | None:
@@ -63,7 +68,8 @@ def watchlist_tick(
         if rest and rest.is_cooldown:
             wait = wait or f"{rest.what}. {rest.why}"
         *_, last_attempt_at = how_many_due(store, now)
-        look = look_at_watchlist(settings, cursor, last_attempt_at, wait)
+        is_news = was_edited(settings.watchlist_path, last_attempt_at, now)
+        look = look_at_watchlist(settings, cursor, is_news, wait)
         watched = store.rows(sa.select(tables.watchlist.c.partition_key))
         return look, [row["partition_key"] for row in watched]
 
@@ -76,10 +82,11 @@ def retry_tick(settings: Settings, cursor: str | None, wait: str | None, now: da
             return Look("No artist waits for another try.", cursor or "")
         if not found.due:
             at = _clock(settings, datetime.fromisoformat(found.next_at or ""), now)
-            return Look(f"{found.waiting} artists failed; the next try is at {at}.", cursor or "")
+            failed = counted(found.waiting, "artist")
+            return Look(f"{failed} failed; the next try is at {at}.", cursor or "")
         rest = _rest(settings, _quota(settings, store), LISTINGS, now)
         if rest:
-            wait = f"{rest.what}, {found.due} artists wait. {rest.why}"
+            wait = f"{rest.what}, {_wait(found.due)}. {rest.why}"
         return look_at_retries(found.attempts, cursor, wait, now.timestamp())
 
 
@@ -108,6 +115,10 @@ def _rest(settings: Settings, quota: Quota, family: str, now: datetime) -> _Rest
     left = refusal.details.get("retry_after_s")
     until = now + timedelta(seconds=left if isinstance(left, float) else 0.0)
     return _Rest(f"Cooldown until {_clock(settings, until, now)}", refusal.message, True)
+
+
+def _wait(artists: int) -> str:
+    return f"{counted(artists, 'artist')} {'waits' if artists == 1 else 'wait'}"
 
 
 def _clock(settings: Settings, moment: datetime, now: datetime) -> str:

@@ -12,6 +12,7 @@ from harmony_pipelines.clients.catalogue import Catalogue as Store
 from harmony_pipelines.clients.discographies import (
     Attempt,
     due_artists,
+    how_many_due,
     least_recently_listed,
     save_discography,
     save_failure,
@@ -335,10 +336,18 @@ def test_who_is_due_longest_comes_first_and_those_without_a_baseline_last(store:
     state(store, "late", "complete", "2026-11-19T00:00:00Z")
     state(store, "early", "failed", "2026-11-01T00:00:00Z")
     state(store, "gone", "gone", None)
-    state(store, "never", "complete", "2026-12-24T00:00:00Z")
+    state(store, "never", "complete", "2026-12-19T00:00:00Z")
     due = [row["name"] for row in due_artists(store, START, 10)]
     assert due == ["early", "late", "a", "b", "beets"]
     assert [row["name"] for row in due_artists(store, START, 2)] == ["early", "late"]
+
+
+def test_a_time_that_only_a_clock_set_back_explains_is_due(store: Store) -> None:
+    watch(store, ahead=1, soon=2)
+    state(store, "ahead", "complete", "2027-11-21T00:00:00Z")
+    state(store, "soon", "complete", "2026-12-10T00:00:00Z")
+    assert [row["name"] for row in due_artists(store, START, 10)] == ["ahead"]
+    assert how_many_due(store, START)[:2] == (1, "2026-12-10T00:00:00Z")
 
 
 def test_a_sweep_takes_those_first_whose_listings_were_read_longest_ago(store: Store) -> None:

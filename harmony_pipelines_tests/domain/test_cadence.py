@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from harmony_pipelines.domain.cadence import (
     ArtistState,
     days_until_done,
-    is_due,
     is_sweep_due,
     next_body_due,
     next_due,
@@ -87,15 +86,18 @@ RETRY = timedelta(hours=1)
 
 
 def test_who_is_gone_is_never_due() -> None:
-    due = next_due(ArtistState("a", "gone", next_due_at=MONDAY), MONDAY)
-    assert due is None
-    assert not is_due(due, MONDAY)
+    assert next_due(ArtistState("a", "gone", next_due_at=MONDAY), MONDAY) is None
 
 
 def test_a_full_sweep_is_due_after_thirty_days() -> None:
     assert is_sweep_due(None, MONDAY)
     assert is_sweep_due(MONDAY - timedelta(days=30), MONDAY)
     assert not is_sweep_due(MONDAY - timedelta(days=29), MONDAY)
+
+
+def test_a_full_sweep_by_a_clock_that_was_far_ahead_counts_for_nothing() -> None:
+    assert not is_sweep_due(MONDAY + timedelta(hours=1), MONDAY)
+    assert is_sweep_due(MONDAY + timedelta(days=365), MONDAY)
 
 
 @given(STATES, TIMES)
