@@ -3,8 +3,8 @@
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,24 +139,6 @@ def _status_of(
 
     weakref.finalize(status, connection.close)
     return status
-
-
-@contextmanager
-def event_log_kept_open(context: Context) -> Iterator[None]:
-    """Spare SQLite the closing of Dagster's event log, which is opened anew for each event.
-
-    The last connection that closes such a database puts its log away, which waits for the disk; so
-    one of ours stays open, and reads nothing. Where the events are elsewhere nothing is done.
-    """
-    folder = Path(context.instance.storage_directory()).parent / "history" / "runs"
-    with ExitStack() as opened:
-        for file in (folder / f"{context.run.run_id}.db", folder / "index.db"):
-            with suppress(sqlite3.Error, ValueError):
-                address = f"{file.absolute().as_uri()}?mode=rw"
-                connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-                opened.callback(connection.close)
-                connection.execute("SELECT 1 FROM sqlite_master").close()
-        yield
 
 
 def under_way(instance: dg.DagsterInstance, job: str) -> str | None:

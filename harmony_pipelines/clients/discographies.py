@@ -4,7 +4,7 @@ The bodies of the albums are read and written apart: `clients/backlog.py`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -252,15 +252,15 @@ def untold(catalogue: Catalogue) -> list[Row]:
     )
 
 
-def mark_told(catalogue: Catalogue, artist_id: str) -> None:
-    """Remember that Dagster knows of all that was committed of the artist.
+def mark_told(catalogue: Catalogue, artist_ids: Collection[str]) -> None:
+    """Remember that Dagster knows of all that was committed of the artists.
 
     Should a power cut undo it, the next run tells once more.
     """
     with catalogue.writing(durable=False) as connection:
         connection.execute(
             sa.update(refresh_state)
-            .where(refresh_state.c.artist_id == artist_id)
+            .where(refresh_state.c.artist_id.in_(sorted(artist_ids)))
             .values(materialised_at=refresh_state.c.last_attempt_at)
         )
 

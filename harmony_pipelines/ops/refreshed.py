@@ -1,5 +1,6 @@
 """What Dagster is told of each artist that a run read, and what the run came to in numbers."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,16 @@ from harmony_pipelines.clients.discographies import Saved, mark_told, untold
 from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.domain.discography import is_tombstone
 from harmony_pipelines.domain.errors import HarmonyError
+from harmony_pipelines.event_log import told_together
 from harmony_pipelines.metadata import cell, materialised, picture
 from harmony_pipelines.runs import Context
 from harmony_pipelines.steps.refresh import Refreshed, Target
 from harmony_pipelines.steps.settle import problem
 
 ASSETS = ("spotify_artists", "spotify_albums", "spotify_tracks")
+
+_TOLD_EVERY_SECONDS = 0.5
+"""Artists that are ready faster than this are told of together: it waits for the disk each time."""
 
 _STATUSES = ("complete", "partial", "failed", "gone", "deferred")
 
@@ -46,6 +51,9 @@ class Telling:
     store: Catalogue
     listed: dict[str, _Listed] = field(default_factory=dict, init=False)
     _kept: dict[str, None] = field(default_factory=dict, init=False)
+    _ready: dict[str, int] = field(default_factory=dict, init=False)
+    """The requests made for the bodies of those who are told of next."""
+    _told_at: float = field(default=-_TOLD_EVERY_SECONDS, init=False)
 
     def listing(self, result: Refreshed) -> None:
         """Note that an artist's listings were committed; it is told if no bodies wait."""
@@ -62,22 +70,36 @@ class Telling:
             self.context.log.info(_line(result))
 
     def tell(self, artist_id: str, requests: int = 0) -> None:
-        """Say what is stored of an artist; `requests` are those of its bodies."""
+        """Say what is stored of an artist, in a moment; `requests` are those of its bodies."""
         self._kept.pop(artist_id, None)
+        self._ready[artist_id] = requests
+        if time.monotonic() - self._told_at >= _TOLD_EVERY_SECONDS:
+            self._tell_ready()
+
+    def tell_the_rest(self) -> None:
+        """Tell of all who wait for it, also of those whose bodies this run did not come to."""
+        self._ready |= dict.fromkeys(self._kept, 0)
+        self._kept.clear()
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        with told_together(self.context.instance):
+            told = [artist_id for artist_id in self._ready if self._is_told(artist_id)]
+        mark_told(self.store, told)
+        self._ready.clear()
+        self._told_at = time.monotonic()
+
+    def _is_told(self, artist_id: str) -> bool:
+        """Log an artist's events; not of one of whom only a part is stored."""
         row = _stored(self.store, artist_id, self.context.run.run_id)
         if row is None or row["status"] not in ("complete", "deferred"):
-            return
+            return False
         listed = self.listed.get(artist_id)
-        spent = requests + (listed.requests if listed else 0)
+        spent = self._ready[artist_id] + (listed.requests if listed else 0)
         took = {"seconds": round(listed.seconds, 2)} if listed else {}
         for event in _events(row, {"requests": spent, **took}):
             self.context.log_event(event)
-        mark_told(self.store, artist_id)
-
-    def tell_the_rest(self) -> None:
-        """Tell of those whose bodies this run did not come to."""
-        for artist_id in [*self._kept]:
-            self.tell(artist_id)
+        return True
 
     def statuses(self) -> Counter[str]:
         """How many of the listed artists ended how."""
@@ -102,7 +124,7 @@ def log_untold(context: Context, store: Catalogue) -> None:
         metadata = {"artist": row["name"], "status": row["status"], "note": "by a run that ended"}
         for asset in ASSETS:
             context.log_event(materialised(asset, metadata, row["partition_key"]))
-        mark_told(store, row["artist_id"])
+        mark_told(store, [row["artist_id"]])
 
 
 def problems_of(store: Catalogue, errors: Mapping[str, HarmonyError]) -> list[dict[str, Any]]:

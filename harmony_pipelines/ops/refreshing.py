@@ -22,18 +22,13 @@ from harmony_pipelines.clients.discographies import (
 from harmony_pipelines.clients.quota import COUNTED, PROBE, TOKEN, Quota
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+from harmony_pipelines.event_log import event_log_kept_open
 from harmony_pipelines.failures import failure
 from harmony_pipelines.last_word import say_last
 from harmony_pipelines.metadata import table
 from harmony_pipelines.ops.refreshed import Telling, log_untold, problems_of, sum_up
 from harmony_pipelines.resources import CatalogueResource, SpotifyResource
-from harmony_pipelines.runs import (
-    ARTIST_TAG,
-    Context,
-    event_log_kept_open,
-    run_deadline,
-    still_running,
-)
+from harmony_pipelines.runs import ARTIST_TAG, Context, run_deadline, still_running
 from harmony_pipelines.settings import Settings, load_settings
 from harmony_pipelines.steps import pending, watch
 from harmony_pipelines.steps.backlog import BodyWork, IsrcWork
@@ -119,7 +114,7 @@ def refresh(
             except HarmonyError as error:  # no credentials: nobody failed, the reports go on
                 outcome |= sum_up(len(rows), stopped=problem(error))
             else:
-                opened.enter_context(event_log_kept_open(context))
+                opened.enter_context(event_log_kept_open(context.instance))
                 run = _Run(context, settings, order, store, client, deadline)
                 outcome |= run.work(targets_of(rows), named)
     app = spotify.app(settings, store)
