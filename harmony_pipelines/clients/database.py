@@ -5,11 +5,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
+from sqlalchemy import Executable, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import (
@@ -152,17 +153,21 @@ def upsert(
     """
     if not rows:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    keys = [column.name for column in table.primary_key]
-    columns = [name for name in rows[0] if name not in keys] if update is None else update
-    statement = dialect.insert(table)
-    if columns:
-        changed = {name: statement.excluded[name] for name in columns}
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    columns = tuple(rows[0] if update is None else update)
+    statement = _upsert(connection.dialect.name, table, columns)
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         connection.execute(statement, list(rows[start : start + _ROWS_PER_STATEMENT]))
+
+
+@lru_cache(maxsize=64)
+def _upsert(dialect: str, table: sa.Table, columns: tuple[str, ...]) -> Executable:
+    """The statement, made once: that takes as long as to run it."""
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    keys = [column.name for column in table.primary_key]
+    changed = {name: statement.excluded[name] for name in columns if name not in keys}
+    if changed:
+        return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    return statement.on_conflict_do_nothing(index_elements=keys)
 
 
 def back_up(engine: Engine, name: str) -> Path | None:

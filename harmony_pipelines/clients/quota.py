@@ -51,6 +51,21 @@ _NEXT_SLOT = "next_slot"
 _COOLDOWN_UNTIL = "cooldown_until"
 _COOLDOWN_REASON = "cooldown_reason"
 
+_State = Mapping[str, str]
+"""What all processes know: the rows of `spotify_state`."""
+
+# Statements that each call needs are made once: that takes longer than to run them.
+_STATE = sa.select(spotify_state.c.key, spotify_state.c.value)
+_called_at = spotify_calls.c.called_at
+_OF_THE_DAY = (
+    spotify_calls.c.family == sa.bindparam("family"),
+    _called_at > sa.bindparam("after"),
+    _called_at <= sa.bindparam("until"),
+)
+_SPENT = sa.select(sa.func.count()).where(*_OF_THE_DAY)
+_BOOK = sa.insert(spotify_calls)
+_FORGET = sa.delete(spotify_calls).where(_called_at <= sa.bindparam("before"))
+
 
 @dataclass(frozen=True)
 class QuotaLimits:
@@ -121,7 +136,7 @@ class Quota:
     def check(self, family: str) -> None:
         """Raise what `acquire` would raise about cooldown and budget; book nothing."""
         with reading(self._engine) as connection:
-            self._refuse_if_spent(connection, family)
+            self._refuse_if_spent(connection, _state(connection), family)
 
     def cool_down(self, until: float, reason: str, family: str | None = None) -> int | None:
         """Let no process call Spotify before `until` (epoch seconds); never shortens a cooldown.
@@ -132,28 +147,28 @@ class Quota:
         now = self.clock()
         until = min(until, now + LONGEST_COOLDOWN)
         with writing(self._engine) as connection:
-            _lock(connection)
-            if until > self._cooldown_until(connection):
+            state = _locked(connection)
+            if until > self._cooldown_until(state):
                 _remember(connection, _COOLDOWN_UNTIL, repr(until))
                 _remember(connection, _COOLDOWN_REASON, reason)
             if family is not None and reason == Reason.QUOTA_EXCEEDED:
                 lowered = int(_LOWERED_TO * self._spent(connection, family))
                 value = json.dumps({"budget": lowered, "since": now})
                 _remember(connection, _lowered_key(family), value)
-                return self._budget(connection, family)
+                return self._budget(_state(connection), family)
         return None
 
     def pause(self, seconds: float) -> None:
         """Move everybody's next call `seconds` away: Spotify asked for a short rest."""
         with writing(self._engine) as connection:
             now = self.clock()
-            slot = max(_lock(connection), now + min(seconds, LONGEST_PAUSE))
+            slot = max(_slot(_locked(connection)), now + min(seconds, LONGEST_PAUSE))
             _remember(connection, _NEXT_SLOT, repr(slot))
 
     def cooldown_left(self) -> float:
         """Seconds until Spotify may be called again; 0 when it may."""
         with reading(self._engine) as connection:
-            return max(0.0, self._cooldown_until(connection) - self.clock())
+            return max(0.0, self._cooldown_until(_state(connection)) - self.clock())
 
     def spent(self, family: str) -> int:
         """The calls of the family within the last 24 hours."""
@@ -163,12 +178,13 @@ class Quota:
     def budget(self, family: str) -> int:
         """The calls of the family that a rolling day may hold at present."""
         with reading(self._engine) as connection:
-            return self._budget(connection, family)
+            return self._budget(_state(connection), family)
 
     def left(self, family: str) -> int:
         """The calls of the family that are still free, the reserve among them."""
         with reading(self._engine) as connection:
-            return max(0, self._budget(connection, family) - self._spent(connection, family))
+            budget = self._budget(_state(connection), family)
+            return max(0, budget - self._spent(connection, family))
 
     def why_not(self, family: str) -> HarmonyError | None:
         """What keeps a call of the family from being booked now; None if nothing does."""
@@ -185,30 +201,28 @@ class Quota:
         would cost more than the call.
         """
         with writing(self._engine, durable=False) as connection:
-            slot = _lock(connection)
-            self._refuse_if_spent(connection, family)
-            now = self.clock()
+            state = _locked(connection)
+            self._refuse_if_spent(connection, state, family)
+            now, slot = self.clock(), _slot(state)
             gap = 1.0 / self._limits.per_second
             if now < slot <= now + LONGEST_PAUSE + gap:  # a later one is from a clock set back
                 return slot - now
             _remember(connection, _NEXT_SLOT, repr(now + gap))
             if family != TOKEN:
-                connection.execute(
-                    sa.delete(spotify_calls).where(spotify_calls.c.called_at <= now - DAY)
-                )
-                connection.execute(sa.insert(spotify_calls).values(family=family, called_at=now))
-                self._remember_budget(connection, family)
+                connection.execute(_FORGET, {"before": now - DAY})
+                connection.execute(_BOOK, {"family": family, "called_at": now})
+                self._remember_budget(connection, state, family)
                 self._booked += 1  # under the database's write lock, as all of this
         return 0.0
 
-    def _refuse_if_spent(self, connection: sa.Connection, family: str) -> None:
-        left = self._cooldown_until(connection) - self.clock()
+    def _refuse_if_spent(self, connection: sa.Connection, state: _State, family: str) -> None:
+        left = self._cooldown_until(state) - self.clock()
         if left > 0:
-            _refuse_cooldown(connection, left, self.clock() + left)
+            _refuse_cooldown(state, left, self.clock() + left)
         if family == TOKEN:
             return
         self._refuse_if_run_spent(family)
-        budget, spent = self._budget(connection, family), self._spent(connection, family)
+        budget, spent = self._budget(state, family), self._spent(connection, family)
         kept = self._limits.kept(family, budget)
         if spent >= budget - kept:
             wait = self._until_free(connection, family, spent - (budget - kept))
@@ -239,44 +253,38 @@ class Quota:
 
     def _until_free(self, connection: sa.Connection, family: str, over: int) -> float:
         now = self.clock()
-        frees = connection.execute(
-            sa.select(spotify_calls.c.called_at)
-            .where(*_of_the_day(family, now))
-            .order_by(spotify_calls.c.called_at)
-            .offset(over)
-            .limit(1)
-        ).scalar()
+        oldest = sa.select(_called_at).where(*_OF_THE_DAY).order_by(_called_at)
+        frees = connection.execute(oldest.offset(over).limit(1), _day(family, now)).scalar()
         return DAY if frees is None else max(0.0, frees + DAY - now)
 
     def _spent(self, connection: sa.Connection, family: str) -> int:
-        count = sa.select(sa.func.count()).where(*_of_the_day(family, self.clock()))
-        return connection.execute(count).scalar_one()
+        return connection.execute(_SPENT, _day(family, self.clock())).scalar_one()
 
-    def _budget(self, connection: sa.Connection, family: str) -> int:
+    def _budget(self, state: _State, family: str) -> int:
         """The configured budget, or the lowered one that grows with every day without a fault."""
         configured = self._limits.budget(family)
-        stored = _recall(connection, _lowered_key(family))
+        stored = state.get(_lowered_key(family))
         if stored is None:
             return configured
         lowered = json.loads(stored)
         days = min(365.0, max(0.0, self.clock() - lowered["since"]) // DAY)
         return min(configured, int(max(1, lowered["budget"]) * _GROWTH_A_DAY**days))
 
-    def _remember_budget(self, connection: sa.Connection, family: str) -> None:
+    def _remember_budget(self, connection: sa.Connection, state: _State, family: str) -> None:
         """Keep the budget that the call just booked was within, for whoever checks it later."""
-        budget, key = str(self._budget(connection, family)), _budget_key(family)
-        if _recall(connection, key) != budget:
+        budget, key = str(self._budget(state, family)), _budget_key(family)
+        if state.get(key) != budget:
             _remember(connection, key, budget)
 
-    def _cooldown_until(self, connection: sa.Connection) -> float:
+    def _cooldown_until(self, state: _State) -> float:
         """The moment as stored; one that no cooldown reaches is from a clock since set back."""
-        until = float(_recall(connection, _COOLDOWN_UNTIL) or 0.0)
+        until = float(state.get(_COOLDOWN_UNTIL) or 0.0)
         return until if until <= self.clock() + LONGEST_COOLDOWN + DAY else 0.0
 
 
-def _refuse_cooldown(connection: sa.Connection, left: float, until: float) -> NoReturn:
+def _refuse_cooldown(state: _State, left: float, until: float) -> NoReturn:
     at = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    why = _recall(connection, _COOLDOWN_REASON)
+    why = state.get(_COOLDOWN_REASON)
     raise HarmonyError(
         ErrorCode.RATE_LIMITED,
         Reason.COOLDOWN,
@@ -286,27 +294,25 @@ def _refuse_cooldown(connection: sa.Connection, left: float, until: float) -> No
     )
 
 
-def _of_the_day(family: str, now: float) -> tuple[sa.ColumnElement[bool], ...]:
+def _day(family: str, now: float) -> dict[str, str | float]:
     """The family's calls of the last day, without those of a clock since set back."""
-    called_at = spotify_calls.c.called_at
-    return (spotify_calls.c.family == family, called_at > now - DAY, called_at <= now + DAY)
+    return {"family": family, "after": now - DAY, "until": now + DAY}
 
 
-def _lock(connection: sa.Connection) -> float:
-    """Keep all others out until this transaction ends; returns the next slot.
+def _state(connection: sa.Connection) -> _State:
+    return {row.key: row.value for row in connection.execute(_STATE)}
 
-    SQLite's write lock does it already; elsewhere the row's lock does.
+
+def _locked(connection: sa.Connection) -> _State:
+    """Keep all others out until this transaction ends; returns what they know.
+
+    SQLite's write lock does it already; elsewhere the rows' locks do.
     """
-    query = (
-        sa.select(spotify_state.c.value).where(spotify_state.c.key == _NEXT_SLOT).with_for_update()
-    )
-    return float(connection.execute(query).scalar_one())
+    return {row.key: row.value for row in connection.execute(_STATE.with_for_update())}
 
 
-def _recall(connection: sa.Connection, key: str) -> str | None:
-    return connection.execute(
-        sa.select(spotify_state.c.value).where(spotify_state.c.key == key)
-    ).scalar()
+def _slot(state: _State) -> float:
+    return float(state[_NEXT_SLOT])
 
 
 def _remember(connection: sa.Connection, key: str, value: str) -> None:
@@ -322,6 +328,7 @@ def calls_beyond_budget(
     """
     found: list[dict[str, str | int]] = []
     with reading(engine) as connection:
+        state = _state(connection)
         for family in FAMILIES:
             at = spotify_calls.c.called_at
             its = spotify_calls.c.family == family
@@ -333,7 +340,7 @@ def calls_beyond_budget(
             requests = connection.execute(
                 sa.select(sa.func.count()).where(its, at > last - DAY, at <= last)
             ).scalar_one()
-            budget = int(_recall(connection, _budget_key(family)) or limits.budget(family))
+            budget = int(state.get(_budget_key(family)) or limits.budget(family))
             if requests > budget:
                 found.append({"family": family, "requests": requests, "budget": budget})
     return found

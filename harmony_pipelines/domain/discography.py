@@ -234,6 +234,8 @@ def _text(value: object) -> str | None:
     """
     if not isinstance(value, str):
         return None
+    if value.isascii() and value.isprintable():
+        return value[:_LONGEST_TEXT]
     whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return _CONTROL_CHARACTER.sub(" ", whole.replace("\0", ""))[:_LONGEST_TEXT]
 
