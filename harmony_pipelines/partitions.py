@@ -3,18 +3,10 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionStatus  # no public name for it
 
 from harmony_pipelines.runs import AT_WORK
 
 watched_artists = dg.DynamicPartitionsDefinition(name="artists")
-
-
-_BACKFILLS_AT_WORK = (
-    BulkActionStatus.REQUESTED,
-    BulkActionStatus.CANCELING,
-    BulkActionStatus.FAILING,
-)
 
 
 def register(instance: dg.DagsterInstance, keys: list[str]) -> list[str]:
@@ -35,7 +27,7 @@ def in_flight(instance: dg.DagsterInstance, registered: Sequence[str]) -> set[st
     A run whose tags name neither a key nor a range, such as one of refresh_catalogue, may be at
     any of them; so may a backfill, whose runs are still to be made.
     """
-    if any(instance.get_backfills(status=status, limit=1) for status in _BACKFILLS_AT_WORK):
+    if _is_backfill_at_work(instance):
         return set(registered)
     busy: set[str] = set()
     for record in instance.get_run_records(dg.RunsFilter(statuses=AT_WORK)):
@@ -43,6 +35,14 @@ def in_flight(instance: dg.DagsterInstance, registered: Sequence[str]) -> set[st
         if len(busy) == len(registered):
             break
     return busy
+
+
+def _is_backfill_at_work(instance: dg.DagsterInstance) -> bool:
+    # No public name for it, and slow to import.
+    from dagster._core.execution.backfill import BulkActionStatus as Status
+
+    at_work = (Status.REQUESTED, Status.CANCELING, Status.FAILING)
+    return any(instance.get_backfills(status=status, limit=1) for status in at_work)
 
 
 def _keys_of(run: dg.DagsterRun, registered: Sequence[str]) -> set[str]:

@@ -9,7 +9,6 @@ import dagster as dg
 
 from harmony_pipelines.claims import ARTWORK, REFRESH
 from harmony_pipelines.domain.errors import HarmonyError
-from harmony_pipelines.domain.watchlist import partition_changes
 from harmony_pipelines.endings import Failed, failed_since, tick_was_fine
 from harmony_pipelines.jobs import embed_artwork, refresh_catalogue
 from harmony_pipelines.partitions import in_flight, watched_artists
@@ -68,6 +67,7 @@ def _sensor(job: dg.JobDefinition, tick: _Tick, name: str, description: str) -> 
 
 
 def _watchlist(context: dg.SensorEvaluationContext, settings: Settings) -> _Seen:
+    from harmony_pipelines.domain.watchlist import partition_changes
     from harmony_pipelines.steps import notify, send
     from harmony_pipelines.steps.ticks import watchlist_tick, why_not_alone
 
