@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
+from harmony_pipelines.clients.catalogue import Catalogue, Row, of_artist, selected, utc_text
 from harmony_pipelines.clients.database import reading, upsert
 from harmony_pipelines.clients.spotify import BodiesRead
 from harmony_pipelines.clients.tables import (
@@ -362,7 +362,7 @@ class _Writer:
         )
 
     def _rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Row]:
-        found = self._connection.execute(
-            sa.select(table).where(table.c.artist_id == self._artist_id, *where)
-        )
-        return [dict(row) for row in found.mappings()]
+        statement = of_artist(table)
+        if where:
+            statement = statement.where(*where)
+        return selected(self._connection, statement, {"artist": self._artist_id})

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -49,7 +50,7 @@ class Catalogue:
     def rows(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
         """What a statement selects, as dictionaries."""
         with reading(self.engine) as connection:
-            return _rows(connection, statement)
+            return selected(connection, statement)
 
     def each(self, statement: sa.Select[*tuple[Any, ...]]) -> Iterator[Row]:
         """What a statement selects, one dictionary after the other, however many there are."""
@@ -113,8 +114,22 @@ def chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _rows(connection: Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
-    return list(_dictionaries(connection.execute(statement)))
+def selected(
+    connection: Connection,
+    statement: sa.Select[*tuple[Any, ...]],
+    parameters: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """What a statement selects within a transaction, as dictionaries."""
+    return list(_dictionaries(connection.execute(statement, parameters)))
+
+
+@cache
+def of_artist(table: sa.Table) -> sa.Select[*tuple[Any, ...]]:
+    """The statement that selects the rows of the parameter `artist`.
+
+    It is made once: that takes longer than to run it.
+    """
+    return sa.select(table).where(table.c.artist_id == sa.bindparam("artist"))
 
 
 def _dictionaries(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Row]:

@@ -7,12 +7,13 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
+from harmony_pipelines.clients.catalogue import Catalogue, Row, of_artist, selected, utc_text
 from harmony_pipelines.clients.database import upsert
 from harmony_pipelines.clients.tables import (
     new_releases,
@@ -309,6 +310,15 @@ def save_failure(
         return _Writer(connection, nothing, attempt).save_state(status)
 
 
+_ALBUMS_NOW = of_artist(spotify_albums).with_only_columns(
+    spotify_albums.c.release_date,
+    spotify_albums.c.release_date_precision,
+    spotify_albums.c.album_group,
+    spotify_albums.c.removed_at,
+    spotify_albums.c.fetched_at,
+)
+
+
 class _Writer:
     """The statements of one artist's transaction."""
 
@@ -351,7 +361,7 @@ class _Writer:
         upsert(self._connection, refresh_state, [row])
         return Saved(
             status,
-            albums=self._count(spotify_albums, spotify_albums.c.removed_at.is_(None)),
+            albums=len(self._listed_now),
             bodies_pending=row["bodies_pending"],
             next_due_at=row["next_due_at"],
         )
@@ -379,7 +389,7 @@ class _Writer:
         today = self._attempt.now.date()
         dates = [
             day
-            for row in self._of_artist(spotify_albums)
+            for row in self._albums_now
             if (day := releases.ReleaseDate.of_row(row).earliest) and day <= today
         ]
         state = cadence.ArtistState(
@@ -459,12 +469,17 @@ class _Writer:
     def _pending(self) -> int:
         """The albums of the followed groups whose body was never read."""
         groups = self._brought.groups or json.loads(self._state["groups"])
-        return self._count(
-            spotify_albums,
-            spotify_albums.c.removed_at.is_(None),
-            spotify_albums.c.fetched_at.is_(None),
-            spotify_albums.c.album_group.in_(groups),
-        )
+        unread = (row for row in self._listed_now if row["fetched_at"] is None)
+        return sum(row["album_group"] in groups for row in unread)
+
+    @cached_property
+    def _albums_now(self) -> list[Row]:
+        """The artist's albums once they are written, with what their state is told by."""
+        return selected(self._connection, _ALBUMS_NOW, {"artist": self._artist_id})
+
+    @property
+    def _listed_now(self) -> list[Row]:
+        return [row for row in self._albums_now if row["removed_at"] is None]
 
     def _mark_removed(self) -> None:
         """Albums that two listings to the end in a row did not have, in the same market."""
@@ -492,20 +507,10 @@ class _Writer:
         )
 
     def _of_artist(self, table: sa.Table) -> list[Row]:
-        found = self._connection.execute(
-            sa.select(table).where(table.c.artist_id == self._artist_id)
-        )
-        return [dict(row) for row in found.mappings()]
+        return selected(self._connection, of_artist(table), {"artist": self._artist_id})
 
     def _first(self, table: sa.Table) -> Row | None:
         return next(iter(self._of_artist(table)), None)
-
-    def _count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
-        return self._connection.execute(
-            sa.select(sa.func.count())
-            .select_from(table)
-            .where(table.c.artist_id == self._artist_id, *where)
-        ).scalar_one()
 
 
 def _since(dates: Iterable[date], day: date) -> int:
