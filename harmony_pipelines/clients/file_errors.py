@@ -56,6 +56,11 @@ _SAYINGS: dict[int, tuple[ErrorCode, Reason, str]] = {
         Reason.CROSS_DEVICE,
         "was not changed: nothing can be renamed over it (is it mounted by itself?)",
     ),
+    errno.EEXIST: (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.IO_ERROR,
+        "cannot be made: something of another kind has its name; move that away",
+    ),
     errno.EMFILE: (
         ErrorCode.DEPENDENCY_ERROR,
         Reason.OPEN_FILES,
@@ -73,6 +78,7 @@ STALE = (errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN)
 _SAME_AS = {
     **dict.fromkeys(STALE, errno.ESTALE),
     errno.ENFILE: errno.EMFILE,
+    errno.EISDIR: errno.EEXIST,
     errno.ENOTDIR: errno.ENOENT,
     errno.EDQUOT: errno.ENOSPC,
     errno.EFBIG: errno.ENOSPC,

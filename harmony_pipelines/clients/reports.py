@@ -50,8 +50,9 @@ _OWNER_ONLY = 0o700
 def write_report(folder: Path, name: str, pieces: Iterable[str]) -> Path:
     """Put a report into the folder, whole or not at all; what is there already stays as it is."""
     path = folder / name
-    with speaking_of(path):
+    with speaking_of(folder):
         folder.mkdir(_OWNER_ONLY, parents=True, exist_ok=True)
+    with speaking_of(path):
         sweep_temporary(folder.iterdir())
         data = (piece.encode("utf-8", "replace") for piece in pieces)
         write_pieces(path, data, unless_same=True)

@@ -244,8 +244,33 @@ def test_a_folder_that_cannot_be_written_is_named(home: Home, tmp_path: Path) ->
     with home.store() as store, pytest.raises(HarmonyError) as refused:
         write_missing(store, blocked)
     assert refused.value.code is ErrorCode.DEPENDENCY_ERROR
-    assert str(blocked) in refused.value.message
+    assert refused.value.message.startswith(f"{blocked} cannot be made: ")
     assert blocked.read_text() == "a file of the user's"
+
+
+def test_a_folder_in_the_place_of_a_report_is_named_and_stays(home: Home, tmp_path: Path) -> None:
+    blocked = tmp_path / "missing_from_library.csv"
+    blocked.mkdir()
+    with home.store() as store, pytest.raises(HarmonyError) as refused:
+        write_missing(store, tmp_path)
+    assert refused.value.message.startswith(f"{blocked} cannot be made: ")
+    assert [path.name for path in tmp_path.iterdir() if ".tmp" in path.name] == []
+    assert blocked.is_dir()
+
+
+def test_titles_from_right_to_left_turn_nothing_around_them(home: Home, tmp_path: Path) -> None:
+    title = "שלום \u202e\u2066(Live)"
+    with home.store() as store:
+        store.save(tables.missing_from_library, [lack(name=title, artist_name="فيروز")])
+        store.save(tables.new_releases, [release(name=title, artist_name="فيروز")])
+        [feed] = write_news(store, tmp_path)
+        table, page = write_missing(store, tmp_path)
+    plain = "שלום (Live)"
+    assert [entry.title for entry in entries(feed.read_text("utf-8"))] == [f"فيروز - {plain}"]
+    with table.open(encoding="utf-8", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["artist"], row["title"]) == ("فيروز", plain)
+    assert f"<bdi>{plain}</bdi>" in page.read_text("utf-8")
 
 
 def test_an_empty_store_makes_reports_that_say_so(home: Home, tmp_path: Path) -> None:
