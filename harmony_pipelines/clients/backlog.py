@@ -247,6 +247,14 @@ def save_body_failure(
         )
 
 
+_SHOWN_NEWS = of_artist(new_releases).where(new_releases.c.hidden_reason.is_(None))
+_UNREAD = (
+    of_artist(spotify_albums)
+    .with_only_columns(spotify_albums.c.album_group)
+    .where(spotify_albums.c.removed_at.is_(None), spotify_albums.c.fetched_at.is_(None))
+)
+
+
 class _Writer:
     """The statements of one transaction over bodies of one artist."""
 
@@ -306,15 +314,15 @@ class _Writer:
 
     def _hide_what_is_not_new(self) -> None:
         """Hide new releases that bodies show to be re-issues or empty shells."""
-        news = self._rows(new_releases, new_releases.c.hidden_reason.is_(None))
+        news = self._selected(_SHOWN_NEWS)
         if not news:
             return
-        albums = self._rows(spotify_albums)
+        albums = self._selected(of_artist(spotify_albums))
         ids = {row["album_id"] for row in news}
         withdrawn = [
             row["album_id"] for row in albums if row["album_id"] in ids and is_tombstone(row)
         ]
-        known_otherwise = releases.reissues(news, albums, self._rows(spotify_tracks))
+        known_otherwise = releases.reissues(news, albums, self._selected(of_artist(spotify_tracks)))
         self._hide(withdrawn, releases.WITHDRAWN)
         self._hide(known_otherwise, releases.REISSUE)
 
@@ -332,15 +340,9 @@ class _Writer:
 
     def _save_state(self, requests: int) -> None:
         """What still waits; an artist of whom nothing does is complete, if nothing failed."""
-        [state] = self._rows(refresh_state)
-        pending = self._connection.execute(
-            sa.select(sa.func.count()).where(
-                self._albums,
-                spotify_albums.c.removed_at.is_(None),
-                spotify_albums.c.fetched_at.is_(None),
-                spotify_albums.c.album_group.in_(json.loads(state["groups"] or "[]")),
-            )
-        ).scalar_one()
+        [state] = self._selected(of_artist(refresh_state))
+        groups = json.loads(state["groups"] or "[]")
+        pending = sum(row["album_group"] in groups for row in self._selected(_UNREAD))
         changes: dict[str, Any] = {
             "bodies_pending": pending,
             "requests": state["requests"] + requests,
@@ -361,8 +363,5 @@ class _Writer:
             .values(changes)
         )
 
-    def _rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Row]:
-        statement = of_artist(table)
-        if where:
-            statement = statement.where(*where)
+    def _selected(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
         return selected(self._connection, statement, {"artist": self._artist_id})

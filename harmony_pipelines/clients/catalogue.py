@@ -47,10 +47,14 @@ class Catalogue:
 
     # Reading
 
-    def rows(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
+    def rows(
+        self,
+        statement: sa.Select[*tuple[Any, ...]],
+        parameters: Mapping[str, Any] | None = None,
+    ) -> list[Row]:
         """What a statement selects, as dictionaries."""
         with reading(self.engine) as connection:
-            return selected(connection, statement)
+            return selected(connection, statement, parameters)
 
     def each(self, statement: sa.Select[*tuple[Any, ...]]) -> Iterator[Row]:
         """What a statement selects, one dictionary after the other, however many there are."""

@@ -10,7 +10,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.clients.catalogue import Catalogue, Row, of_artist
 from harmony_pipelines.clients.discographies import Saved, mark_told, untold
 from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.domain.discography import is_tombstone
@@ -157,42 +157,59 @@ def sum_up(due: int, statuses: Counter[str] | None = None, **more: Any) -> dict[
     }
 
 
+_STORED = (
+    of_artist(tables.watchlist)
+    .with_only_columns(
+        tables.watchlist.c.artist_id,
+        tables.watchlist.c.name,
+        tables.watchlist.c.partition_key,
+        tables.refresh_state.c.status,
+        tables.refresh_state.c.next_due_at,
+        tables.refresh_state.c.bodies_pending,
+        tables.spotify_artists.c.image_url,
+        sa.select(sa.func.count())
+        .where(tables.spotify_tracks.c.artist_id == sa.bindparam("artist"))
+        .scalar_subquery()
+        .label("tracks"),
+        sa.select(sa.func.count())
+        .where(
+            tables.new_releases.c.artist_id == sa.bindparam("artist"),
+            tables.new_releases.c.run_id == sa.bindparam("run"),
+            tables.new_releases.c.hidden_reason.is_(None),
+        )
+        .scalar_subquery()
+        .label("new"),
+    )
+    .join(
+        tables.refresh_state,
+        tables.refresh_state.c.artist_id == tables.watchlist.c.artist_id,
+    )
+    .outerjoin(
+        tables.spotify_artists,
+        tables.spotify_artists.c.artist_id == tables.watchlist.c.artist_id,
+    )
+)
+_LISTED = (
+    of_artist(tables.spotify_albums)
+    .with_only_columns(
+        tables.spotify_albums.c.name,
+        tables.spotify_albums.c.release_date,
+        tables.spotify_albums.c.image_url,
+    )
+    .where(tables.spotify_albums.c.removed_at.is_(None))
+    .order_by(
+        sa.func.coalesce(tables.spotify_albums.c.release_date, "").desc(),
+        tables.spotify_albums.c.album_id,
+    )
+)
+
+
 def _stored(store: Catalogue, artist_id: str, run_id: str) -> Row | None:
     """What is shown of an artist: name, state and counts; None if it is watched no more."""
-    albums, tracks, news = tables.spotify_albums, tables.spotify_tracks, tables.new_releases
-    state = tables.refresh_state
-    of_track = (tracks.c.artist_id == artist_id,)
-    of_news = (
-        news.c.artist_id == artist_id,
-        news.c.run_id == run_id,
-        news.c.hidden_reason.is_(None),
-    )
-    found = store.rows(
-        sa.select(
-            tables.watchlist.c.artist_id,
-            tables.watchlist.c.name,
-            tables.watchlist.c.partition_key,
-            state.c.status,
-            state.c.next_due_at,
-            state.c.bodies_pending,
-            tables.spotify_artists.c.image_url,
-            sa.select(sa.func.count()).where(*of_track).scalar_subquery().label("tracks"),
-            sa.select(sa.func.count()).where(*of_news).scalar_subquery().label("new"),
-        )
-        .join(state, state.c.artist_id == tables.watchlist.c.artist_id)
-        .outerjoin(
-            tables.spotify_artists,
-            tables.spotify_artists.c.artist_id == tables.watchlist.c.artist_id,
-        )
-        .where(tables.watchlist.c.artist_id == artist_id)
-    )
+    found = store.rows(_STORED, {"artist": artist_id, "run": run_id})
     if not found:
         return None
-    listed = store.rows(
-        sa.select(albums.c.name, albums.c.release_date, albums.c.image_url)
-        .where(albums.c.artist_id == artist_id, albums.c.removed_at.is_(None))
-        .order_by(sa.func.coalesce(albums.c.release_date, "").desc(), albums.c.album_id)
-    )
+    listed = store.rows(_LISTED, {"artist": artist_id})
     withdrawn = sum(map(is_tombstone, listed))
     counts = {"albums": len(listed) - withdrawn, "withdrawn": withdrawn}
     return found[0] | counts | {"latest": next(iter(listed), None)}
