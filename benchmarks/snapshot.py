@@ -15,10 +15,12 @@ from benchmarks.table import Row, at_most
 
 TRACKS_AN_ALBUM = 10
 ALBUM_COLUMNS = (
-    "id, albumartist, album, year, original_year, comp, mb_albumid, mb_releasegroupid, barcode, "
-    "artpath"
+    "albumartist, album, year, original_year, comp, mb_albumartistid, mb_albumid, "
+    "mb_releasegroupid, barcode, artpath"
 )
-ITEM_COLUMNS = "id, album_id, path, title, artist, disc, track, length, isrc"
+ITEM_COLUMNS = "album_id, path, title, artist, disc, track, length, isrc"
+SPOTIFY_ID = "spotify_album_id"
+"""Neither table has a column for it: beets keeps it among the attributes."""
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -76,15 +78,22 @@ def snapshot(database: str) -> dict[str, Any]:
 
 
 def plain_sql(database: str) -> dict[str, Any]:
-    """All albums and items, of each the columns that a snapshot reads, as dictionaries."""
+    """All albums and items, of each what a snapshot reads, as dictionaries; no files."""
     began = time.perf_counter()
     with closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row
         connection.text_factory = bytes
-        albums = _rows(connection, "albums", ALBUM_COLUMNS)
-        items = _rows(connection, "items", ITEM_COLUMNS)
+        albums = _rows(connection, "albums", "album_attributes", ALBUM_COLUMNS)
+        items = _rows(connection, "items", "item_attributes", ITEM_COLUMNS)
     return {"seconds": time.perf_counter() - began, "tracks": len(items), "albums": len(albums)}
 
 
-def _rows(connection: sqlite3.Connection, table: str, columns: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(f"SELECT {columns} FROM {table} ORDER BY id")]
+def _rows(
+    connection: sqlite3.Connection, table: str, attributes: str, columns: str
+) -> list[dict[str, Any]]:
+    found = connection.execute(
+        f"SELECT t.id, {columns}, a.value AS {SPOTIFY_ID} FROM {table} AS t "
+        f"LEFT JOIN {attributes} AS a ON a.entity_id = t.id AND a.key = '{SPOTIFY_ID}' "
+        "ORDER BY t.id"
+    )
+    return [dict(row) for row in found]

@@ -19,11 +19,21 @@ from harmony_pipelines.clients.folders import Found, fingerprints, look_at
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.library import LibraryPaths
-from harmony_pipelines.domain.library_rows import LibraryRow, Raw, RawRow, album_row, track_row
+from harmony_pipelines.domain.library_rows import (
+    ITEM_COLUMNS,
+    LibraryRow,
+    Raw,
+    RawItem,
+    RawRow,
+    album_row,
+    text_of,
+    track_row,
+)
 from harmony_pipelines.domain.paths import path_text
 
 _SAMPLED_FILES = 200
 _ROWS_BETWEEN_LOOKS = 100
+_PATH, _ALBUM_ID, _SPOTIFY_ID = map(ITEM_COLUMNS.index, ("path", "album_id", "spotify_album_id"))
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -102,13 +112,11 @@ class BeetsLibrary:
         """All albums and tracks with what their files say; the files are not opened."""
         with self.private_copy(deadline) as copy:
             albums, items = read_tables(copy, self.config.database, deadline)
-        self._check_sample(items, deadline)
-        known, files = {album["id"] for album in albums} | {None}, _Files()
-        tracks: list[LibraryRow] = []
-        for number, item in enumerate(items):
-            if number % _ROWS_BETWEEN_LOOKS == 0:
-                deadline.check()
-            tracks.append(self._track(item, files))
+        here = [self._path_here(item[_PATH]) for item in items]
+        self._check_sample(items, here, deadline)
+        files = _Files()
+        tracks = list(self._tracks(items, here, files, deadline))
+        known = {album["id"] for album in albums} | {None}
         strays = [track for track in tracks if track["beets_album_id"] not in known]
         for track in strays:
             track["beets_album_id"] = None
@@ -133,40 +141,51 @@ class BeetsLibrary:
                 path=str(database),
             )
 
-    def _check_sample(self, items: Sequence[RawRow], deadline: Deadline) -> None:
+    def _check_sample(
+        self, items: Sequence[RawItem], here: Sequence[bytes | None], deadline: Deadline
+    ) -> None:
         """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
-        stored = [path for item in items if (path := _stored_path(item["path"]))]
-        sample = stored[:: max(1, len(stored) // _SAMPLED_FILES)]
+        named = [number for number, path in enumerate(here) if path]
+        sample = named[:: max(1, len(named) // _SAMPLED_FILES)]
         if not sample:
             return
-        here = [self._paths.here(path) for path in sample]
-        found = look_at(here, deadline, self._limits.share_seconds)
+        paths = [here[number] or b"" for number in sample]
+        found = look_at(paths, deadline, self._limits.share_seconds)
         lost = [index for index, what in enumerate(found) if what is not Found.FILE]
         if len(lost) * 2 > len(sample):
-            raise _not_mapped(sample[lost[0]], here[lost[0]], f"{len(lost)} of {len(sample)}")
+            stored = _stored_path(items[sample[lost[0]]][_PATH]) or b""
+            raise _not_mapped(stored, paths[lost[0]], f"{len(lost)} of {len(sample)}")
 
-    def _track(self, item: RawRow, files: "_Files") -> LibraryRow:
-        path = self._path_here(item["path"])
-        told = None if path is None else files.told(path)
-        row = track_row(item, None if path is None else path_text(path))
-        row["size"] = told and told.st_size
-        row["mtime"] = told and told.st_mtime_ns
-        return row
+    def _tracks(
+        self,
+        items: Sequence[RawItem],
+        here: Sequence[bytes | None],
+        files: "_Files",
+        deadline: Deadline,
+    ) -> Iterator[LibraryRow]:
+        for number, (item, path) in enumerate(zip(items, here, strict=True)):
+            if number % _ROWS_BETWEEN_LOOKS == 0:
+                deadline.check()
+            told = None if path is None else files.told(path)
+            row = track_row(item, None if path is None else path_text(path))
+            row["size"] = told and told.st_size
+            row["mtime"] = told and told.st_mtime_ns
+            yield row
 
     def _albums(
-        self, albums: Sequence[RawRow], items: Sequence[RawRow], tracks: Sequence[LibraryRow]
+        self, albums: Sequence[RawRow], items: Sequence[RawItem], tracks: Sequence[LibraryRow]
     ) -> list[LibraryRow]:
-        items_of: defaultdict[Raw, list[RawRow]] = defaultdict(list)
+        spotify_ids: defaultdict[Raw, set[str | None]] = defaultdict(set)
         for item in items:
-            items_of[item["album_id"]].append(item)
-        counts: Counter[Raw | str] = Counter(track["beets_album_id"] for track in tracks)
-        missing: Counter[Raw | str] = Counter(
-            track["beets_album_id"] for track in tracks if track["size"] is None
+            spotify_ids[item[_ALBUM_ID]].add(text_of(item[_SPOTIFY_ID]))
+        counts: Counter[Raw] = Counter([track["beets_album_id"] for track in tracks])
+        missing: Counter[Raw] = Counter(
+            [track["beets_album_id"] for track in tracks if track["size"] is None]
         )
         rows: list[LibraryRow] = []
         for album in albums:
             album_id, art = album["id"], self._path_here(album["artpath"])
-            row = album_row(album, items_of[album_id], None if art is None else path_text(art))
+            row = album_row(album, spotify_ids[album_id], None if art is None else path_text(art))
             rows.append(row | {"tracks": counts[album_id], "missing_files": missing[album_id]})
         return rows
 

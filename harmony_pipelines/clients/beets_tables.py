@@ -4,11 +4,12 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.domain.library_rows import Raw, RawRow
+from harmony_pipelines.domain.library_rows import ITEM_COLUMNS, Raw, RawItem, RawRow
 
 _ALBUM_COLUMNS = (
     "id",
@@ -24,34 +25,28 @@ _ALBUM_COLUMNS = (
     "artpath",
     "spotify_album_id",
 )
-_ITEM_COLUMNS = (
-    "id",
-    "album_id",
-    "path",
-    "title",
-    "artist",
-    "disc",
-    "track",
-    "length",
-    "isrc",
-    "spotify_album_id",
-)
 _ALBUMS = ("albums", "album_attributes", _ALBUM_COLUMNS)
-_ITEMS = ("items", "item_attributes", _ITEM_COLUMNS)
+_ITEMS = ("items", "item_attributes", ITEM_COLUMNS)
 _CREDITS = (
     ("albums", "album_attributes", ("albumartist", "spotify_artist_id", "mb_albumartistid")),
     ("items", "item_attributes", ("artist", "spotify_artist_id", "mb_artistid")),
 )
+_PATHS = ("path", "artpath")
 _NEEDED = {"albums": {"id"}, "items": {"id", "album_id", "path"}}
 _STEPS_BETWEEN_LOOKS = 100_000
+_as_text = partial(str, encoding="utf-8", errors="replace")
 
 
-def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRow], list[RawRow]]:
-    """Albums and items as they are stored; `named` is the original, for messages."""
+def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRow], list[RawItem]]:
+    """Albums and items as they are stored, paths as bytes; `named` is the original, for messages.
+
+    Items are tuples, in the order of ITEM_COLUMNS: a library has many.
+    """
     with _opened(copy, named, deadline) as connection:
+        connection.text_factory = _as_text
         return (
             _rows(connection, *_ALBUMS),
-            _rows(connection, *_ITEMS),
+            connection.execute(_selected(connection, *_ITEMS)).fetchall(),
         )
 
 
@@ -141,4 +136,7 @@ def _selected(
             return f"(SELECT value FROM {attributes} WHERE entity_id = t.id AND key = '{column}')"
         return "NULL"
 
-    return f"SELECT {', '.join(map(source, wanted))} FROM {table} AS t ORDER BY t.id"
+    def stored(column: str) -> str:
+        return f"CAST({source(column)} AS BLOB)" if column in _PATHS else source(column)
+
+    return f"SELECT {', '.join(map(stored, wanted))} FROM {table} AS t ORDER BY t.id"

@@ -2,21 +2,38 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
-Raw = bytes | int | float | None
+Raw = bytes | str | int | float | None
 RawRow = Mapping[str, Raw]
+RawItem = tuple[Raw, ...]
 LibraryRow = dict[str, str | int | None]
+
+ITEM_COLUMNS = (
+    "id",
+    "album_id",
+    "path",
+    "title",
+    "artist",
+    "disc",
+    "track",
+    "length",
+    "isrc",
+    "spotify_album_id",
+)
+"""What an item is read as."""
 
 _BIGGEST = 2**63 - 1
 _LAST_YEAR = 9999
 _SPOTIFY_ID = re.compile(r"[0-9A-Za-z]{22}")
 
 
-def album_row(album: RawRow, tracks: Sequence[RawRow], artpath: str | None) -> LibraryRow:
-    """A row of `beets_albums`, but for its counts, from the album and its tracks."""
+def album_row(
+    album: RawRow, spotify_ids: Collection[str | None], artpath: str | None
+) -> LibraryRow:
+    """A row of `beets_albums`, but for its counts; `spotify_ids` are those its tracks name."""
     return {
-        "beets_album_id": _id(album, "id"),
+        "beets_album_id": _id(album["id"]),
         "albumartist": text_of(album["albumartist"]),
         "album": text_of(album["album"]),
         "year": whole_of(album["year"], _LAST_YEAR),
@@ -26,23 +43,24 @@ def album_row(album: RawRow, tracks: Sequence[RawRow], artpath: str | None) -> L
         "mb_albumid": text_of(album["mb_albumid"]),
         "mb_releasegroupid": text_of(album["mb_releasegroupid"]),
         "barcode": text_of(album["barcode"]),
-        "spotify_album_id": _spotify_album_id(album, tracks),
+        "spotify_album_id": _spotify_album_id(album, spotify_ids),
         "artpath": artpath,
     }
 
 
-def track_row(item: RawRow, path: str | None) -> LibraryRow:
+def track_row(item: RawItem, path: str | None) -> LibraryRow:
     """A row of `beets_tracks`, but for what its file says."""
+    beets_id, album_id, _, title, artist, disc, track, length, isrc, _ = item
     return {
-        "beets_item_id": _id(item, "id"),
-        "beets_album_id": whole_of(item["album_id"]),
+        "beets_item_id": _id(beets_id),
+        "beets_album_id": whole_of(album_id),
         "path": path,
-        "title": text_of(item["title"]),
-        "artist": text_of(item["artist"]),
-        "disc": whole_of(item["disc"]),
-        "track": whole_of(item["track"]),
-        "duration_ms": milliseconds_of(item["length"]),
-        "isrc": text_of(item["isrc"]),
+        "title": text_of(title),
+        "artist": text_of(artist),
+        "disc": whole_of(disc),
+        "track": whole_of(track),
+        "duration_ms": milliseconds_of(length),
+        "isrc": text_of(isrc),
     }
 
 
@@ -78,20 +96,18 @@ def milliseconds_of(seconds: Raw) -> int | None:
     return whole_of(round(duration * 1000)) if math.isfinite(duration * 1000) else None
 
 
-def _id(row: RawRow, column: str) -> int:
-    value = row[column]
+def _id(value: Raw) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _spotify_album_id(album: RawRow, tracks: Sequence[RawRow]) -> str | None:
+def _spotify_album_id(album: RawRow, of_tracks: Collection[str | None]) -> str | None:
     """The album's own id, or the one its tracks share.
 
     Older releases of beets put the id of whatever source they imported from into `mb_albumid`.
     """
-    shared = {text_of(track["spotify_album_id"]) for track in tracks}
     known = (
         text_of(album["spotify_album_id"]),
-        shared.pop() if len(shared) == 1 else None,
+        next(iter(of_tracks)) if len(of_tracks) == 1 else None,
         text_of(album["mb_albumid"]),
     )
     return next((text for text in known if text and _SPOTIFY_ID.fullmatch(text)), None)

