@@ -36,11 +36,18 @@ class Claims(dg.ConfigurableResource):
             yield claims
 
     def claim(self, context: Context, work: str) -> None:
-        """Claim the work for this run; CONFLICT, naming the run, if another is at it."""
+        """Claim the work for this run; CONFLICT, naming the run, if another is at it.
+
+        From the first claim on, each event of the run is told at less cost.
+        """
+        from harmony_pipelines.event_log import event_log_kept_open
+
         if work not in self._names:
             settings = load_settings()
             settings.prepare_home()
             self._held.enter_context(claimed(context, settings.locks_dir / f"{work}.lock"))
+            if not self._names:
+                self._held.enter_context(event_log_kept_open(context.instance))
             self._names.add(work)
 
 

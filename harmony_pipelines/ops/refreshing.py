@@ -22,7 +22,6 @@ from harmony_pipelines.clients.discographies import (
 from harmony_pipelines.clients.quota import COUNTED, PROBE, TOKEN, Quota
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.event_log import event_log_kept_open
 from harmony_pipelines.failures import failure
 from harmony_pipelines.last_word import say_last
 from harmony_pipelines.metadata import table
@@ -114,7 +113,6 @@ def refresh(
             except HarmonyError as error:  # no credentials: nobody failed, the reports go on
                 outcome |= sum_up(len(rows), stopped=problem(error))
             else:
-                opened.enter_context(event_log_kept_open(context.instance))
                 run = _Run(context, settings, order, store, client, deadline)
                 outcome |= run.work(targets_of(rows), named)
     app = spotify.app(settings, store)
