@@ -7,7 +7,8 @@ from pathlib import Path
 
 import harmony_pipelines
 from harmony_pipelines.clients.audio_container import Container
-from harmony_pipelines.clients.front_cover import NewCover
+from harmony_pipelines.clients.front_cover import FrontCover, NewCover
+from harmony_pipelines.clients.pictures import write_with_front
 
 _PACKAGE = Path(harmony_pipelines.__file__).parent
 _SHARED = _PACKAGE.parents[1] / "shared" / "media" / "mediafile"
@@ -61,3 +62,14 @@ def a_png(size: int = 2000) -> NewCover:
     """A cover that says it is a PNG of 300 by 301."""
     head = bytes.fromhex("89504e470d0a1a0a0000000d494844520000012c0000012d0802000000")
     return NewCover(head + random.Random(2).randbytes(size), "image/png", 300, 301)
+
+
+def replace_front(file: Path, cover: NewCover | None) -> FrontCover | None:
+    """Put the cover into the file itself, which is ours; returns the one that was there."""
+    copy = file.with_name(f".{file.name}.copy")
+    try:
+        old = write_with_front(file, cover, copy, as_it_was=False)
+        file.write_bytes(copy.read_bytes())
+    finally:
+        copy.unlink(missing_ok=True)
+    return old

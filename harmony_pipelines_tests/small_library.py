@@ -15,7 +15,7 @@ from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.content_store import ContentStore
 from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.images import ImageLimits
-from harmony_pipelines.clients.pictures import read_front, replace_front
+from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.clients.turns import Turns
 from harmony_pipelines.demo.covers import Cover, draw_cover
 from harmony_pipelines.demo.spotify_server import SpotifyServer
@@ -29,7 +29,7 @@ from harmony_pipelines.steps.download_covers import Downloader, DownloadLimits
 from harmony_pipelines.steps.embed_covers import Embedding, stored_bytes
 from harmony_pipelines.steps.file_work import Limits, Stores
 from harmony_pipelines.steps.plan_covers import Planner, PlanOptions
-from harmony_pipelines_tests.audio_files import sample
+from harmony_pipelines_tests.audio_files import replace_front, sample
 
 GOOD = HttpLimits(connect_seconds=2, read_seconds=1, deadline_seconds=2, max_bytes=2 << 20)
 

@@ -19,6 +19,7 @@ from harmony_pipelines.clients.splice import BLOCK, blocks_of, read_at, size_of
 
 _FROM_START, _FROM_END, _PICTURE, _NOTHING = range(4)
 _STEP = 1 << 10
+_ALIKE = 0.9
 _LARGEST = 64 << 20
 """What may be written down at most: more says that the two files have little in common."""
 
@@ -181,7 +182,7 @@ class _Sources:
         found = (
             self._picture[at : at + rest] if source == _PICTURE else self._newer.read_at(at, rest)
         )
-        return bytes(lead) + found.ljust(rest, b"\0")
+        return found if len(found) == length else bytes(lead) + found.ljust(rest, b"\0")
 
 
 def _runs(wanted: WholeFile, sources: _Sources, among: int) -> Iterator[tuple[Run, bytes]]:
@@ -193,32 +194,42 @@ def _runs(wanted: WholeFile, sources: _Sources, among: int) -> Iterator[tuple[Ru
             yield Run(last, len(block), differs=False), b""
             continue
         found = [sources.read_at(source, start, len(block)) for source in range(among)]
-        for run, different in _pieces(block, found):
+        for run, different in _pieces(block, found, last):
             last = run.source
             yield run, different
 
 
-def _pieces(wanted: bytes, found: list[bytes]) -> Iterator[tuple[Run, bytes]]:
-    """The wanted bytes as runs: halved until a piece is alike, or small."""
-    if wanted in found:
-        yield Run(found.index(wanted), len(wanted), differs=False), b""
-    elif len(wanted) <= _STEP:
-        source, different = _nearest(wanted, found)
-        yield Run(source, len(wanted), differs=True), different
-    else:
-        steps = -(-len(wanted) // _STEP)
-        middle = steps // 2 * _STEP
-        for half in (slice(middle), slice(middle, None)):
-            yield from _pieces(wanted[half], [candidate[half] for candidate in found])
+def _pieces(wanted: bytes, found: list[bytes], last: int) -> Iterator[tuple[Run, bytes]]:
+    """The wanted bytes as runs of small pieces: as long as they can be, from the last source on."""
+    source, begun = last if last < len(found) else 0, 0
+    for start in range(0, len(wanted), _STEP):
+        here = slice(start, start + _STEP)
+        piece = wanted[here]
+        if found[source][here] == piece:
+            continue
+        if begun < start:
+            yield Run(source, start - begun, differs=False), b""
+        pieces = [each[here] for each in found]
+        if piece in pieces:
+            source, begun = pieces.index(piece), start
+        else:
+            nearest, different = _nearest(piece, pieces, source)
+            yield Run(nearest, len(piece), differs=True), different
+            begun = start + len(piece)
+    if begun < len(wanted):
+        yield Run(source, len(wanted) - begun, differs=False), b""
 
 
-def _nearest(wanted: bytes, found: list[bytes]) -> tuple[int, bytes]:
-    """Which of the found is the most like the wanted, and the difference."""
-    differences = [_difference(candidate, wanted) for candidate in found]
-    nearest = max(differences, key=lambda different: different.count(0))
-    if nearest.count(0) * 2 < len(wanted):
+def _nearest(wanted: bytes, found: list[bytes], first: int) -> tuple[int, bytes]:
+    """Which of the found is most like the wanted, and the difference; `first` if it is alike."""
+    different = _difference(found[first], wanted)
+    if different.count(0) < _ALIKE * len(wanted):
+        differences = [_difference(candidate, wanted) for candidate in found]
+        different = max(differences, key=lambda each: each.count(0))
+        first = differences.index(different)
+    if different.count(0) * 2 < len(wanted):
         return _NOTHING, wanted
-    return differences.index(nearest), nearest
+    return first, different
 
 
 def _difference(one: bytes, other: bytes) -> bytes:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from harmony_pipelines.clients.audio_container import Container
-from harmony_pipelines.clients.audio_payload import fingerprint
+from harmony_pipelines.clients.audio_payload import common_fingerprint
 from harmony_pipelines.clients.delta import (
     Delta,
     FormerFile,
@@ -23,7 +24,8 @@ from harmony_pipelines.clients.delta import (
 )
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
-from harmony_pipelines.clients.pictures import Contents, read_front, read_whole, replace_front
+from harmony_pipelines.clients.pictures import Contents, read_front, read_tags, write_with_front
+from harmony_pipelines.clients.pool import both
 from harmony_pipelines.clients.safe_write import (
     Prepared,
     WriteOptions,
@@ -144,26 +146,32 @@ def prepare_front(
     The displaced picture is handed over to be kept; the journal is the caller's, who puts the copy
     in the file's place.
     """
-    before = read_whole(path)
+    before = read_tags(path)
     old = before.front
     _refuse_other(path, old, options)
     if _hash(old) == _hash(cover):
         return old, None
 
-    def change(copy: Path) -> None:
-        displaced = replace_front(copy, cover, named=path, as_it_was=options.as_it_was)
+    def change(original: Path, copy: Path) -> None:
+        with _unchanged(path):
+            displaced = write_with_front(
+                original, cover, copy, named=path, as_it_was=options.as_it_was
+            )
         if _hash(displaced) != _hash(old):
             raise changed_meanwhile(path)
         if cover is None and read_front(copy):
             raise _further_covers(path)
 
     def verify(original: Path, copy: Path) -> WayBack:
-        _verify(original, before, copy, _Change(_hash(old), _hash(cover)))
+        wanted = _Change(_hash(old), _hash(cover))
+        with _unchanged(path):
+            audio, delta = both(
+                partial(_verified, original, before, copy, wanted),
+                partial(delta_between, original, copy, old.data if old else None),
+            )
         if old is not None:
             options.keep_old(old.data)
-        with _unchanged(path):
-            delta = delta_between(original, copy, old.data if old else None)
-        return WayBack(before.audio, copy.stat().st_size, delta)
+        return WayBack(audio, copy.stat().st_size, delta)
 
     return old, prepare(path, change, verify, options.write)
 
@@ -181,16 +189,16 @@ def put_back(
     if not deltas or not _lead_on_from(path, [delta for delta, _ in deltas]):
         return None
 
-    def change(copy: Path) -> None:
-        with _unchanged(path), path.open("rb") as file:
+    def change(original: Path, copy: Path) -> None:
+        with _unchanged(path), original.open("rb") as file:
             former: Readable = WholeFile(file)
             for delta, picture in deltas:
                 former = FormerFile(former, delta, picture)
             write_out(former, copy)
 
     def verify(original: Path, copy: Path) -> WayBack:
-        audio = fingerprint(original)
-        if sha256_of(copy) != deltas[-1][0].old_sha256 or fingerprint(copy) != audio:
+        audio = common_fingerprint(original, copy)
+        if audio is None or sha256_of(copy) != deltas[-1][0].old_sha256:
             raise _not_what_it_was(path)
         if front is not None:
             options.keep_old(front.data)
@@ -228,33 +236,34 @@ def _refuse_other(path: Path, found: FrontCover | None, options: PrepareOptions)
         )
 
 
-def _verify(original: Path, before: Contents, copy: Path, wanted: _Change) -> None:
-    """Raise unless just that change shows in the copy."""
+def _verified(original: Path, before: Contents, copy: Path, wanted: _Change) -> str:
+    """The fingerprint of the audio; raises unless just that change shows in the copy."""
+    audio = None
     try:
-        after = read_whole(copy)
+        after = read_tags(copy)
         fault = _fault_in(before, after, wanted) or _fault_seen_by_another(
             _seen_by_mediafile(original, before.container),
             _seen_by_mediafile(copy, after.container),
             wanted,
         )
+        audio = None if fault else common_fingerprint(original, copy)
     except HarmonyError as error:
         fault = f"the new file cannot be read ({error.reason})"
-    if fault:
+    if audio is None:
         raise HarmonyError(
             ErrorCode.INTERNAL_ERROR,
             Reason.VERIFICATION,
-            f"{shown(original)} was left alone: with the change in it, {fault}. "
-            "Please report this with the file.",
+            f"{shown(original)} was left alone: with the change in it, "
+            f"{fault or 'the audio would differ'}. Please report this with the file.",
             path=shown(original),
         )
+    return audio
 
 
 def _fault_in(before: Contents, after: Contents, wanted: _Change) -> str | None:
     if _hash(after.front) != wanted.new:
         return "the cover does not read back"
-    if after.rest != before.rest:
-        return "other tags would differ"
-    return None if after.audio == before.audio else "the audio would differ"
+    return None if after.rest == before.rest else "other tags would differ"
 
 
 def _fault_seen_by_another(
@@ -302,9 +311,7 @@ def _is_picture(key: str) -> bool:
 
 
 def _hash(cover: FrontCover | NewCover | None) -> str | None:
-    if isinstance(cover, NewCover):
-        return hashlib.sha256(cover.data).hexdigest()
-    return cover.sha256 if cover else None
+    return cover and cover.sha256
 
 
 def _not_what_it_was(path: Path) -> HarmonyError:

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 
 FRONT = 3
 """The picture type *front cover* that ID3, FLAC, Vorbis and ASF share."""
@@ -28,6 +29,11 @@ class NewCover:
     mime: str
     width: int
     height: int
+
+    @cached_property
+    def sha256(self) -> str:
+        """What its bytes are known by."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True)

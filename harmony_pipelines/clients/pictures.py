@@ -1,17 +1,16 @@
 """Read and replace the front cover of an audio file, and leave every other byte of its tags alone.
 
-This is the one boundary where what odd files raise becomes a HarmonyError. `replace_front` writes
-in place and is only ever given a copy: `embedding.py` is the way to change a file of the user's.
+This is the one boundary where what odd files raise becomes a HarmonyError. No file is changed here:
+`embedding.py` is the way to change one of the user's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Protocol
 
 from harmony_pipelines.clients.audio_container import Container, audio_start, container_of
-from harmony_pipelines.clients.audio_payload import payload_hash
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures_apev2 import ApeTags
@@ -20,17 +19,18 @@ from harmony_pipelines.clients.pictures_chunks import DsfTags, FormTags, Mp3Tags
 from harmony_pipelines.clients.pictures_flac import FlacTags
 from harmony_pipelines.clients.pictures_mp4 import Mp4Tags
 from harmony_pipelines.clients.pictures_ogg import OggTags
+from harmony_pipelines.clients.splice import BLOCK, Edit, write_edited
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 
 class _Tags(Protocol):
-    """A file's tags: the front cover, all else, and how to write another front cover."""
+    """A file's tags: the front cover, all else, and what gives them another front cover."""
 
     def front(self) -> tuple[str, bytes] | None: ...
 
     def rest(self) -> tuple[bytes, ...]: ...
 
-    def put(self, cover: NewCover | None) -> None: ...
+    def edits(self, cover: NewCover | None) -> Sequence[Edit]: ...
 
 
 _TAGS: dict[Container, Callable[[BinaryIO], _Tags]] = {
@@ -63,20 +63,19 @@ def read_front(path: Path) -> FrontCover | None:
 
 @dataclass(frozen=True)
 class Contents:
-    """A whole audio file: kind, front cover, all else in the tags, and the audio's fingerprint."""
+    """An audio file but for its audio: kind, front cover, and all else in the tags."""
 
     container: Container
     front: FrontCover | None
     rest: tuple[bytes, ...]
-    audio: str
 
 
-def read_whole(path: Path) -> Contents:
-    """Read all of the file once."""
-    with _tags(path) as (container, tags, file):
+def read_tags(path: Path) -> Contents:
+    """Read all of the file's tags."""
+    with _tags(path) as (container, tags, _):
         front = tags.front()
         cover = front and FrontCover.of(front[1], front[0])
-        return Contents(container, cover, tags.rest(), payload_hash(file, container))
+        return Contents(container, cover, tags.rest())
 
 
 def accepted_mimes(path: Path) -> frozenset[str]:
@@ -94,30 +93,32 @@ def tags_without_front(path: Path) -> tuple[bytes, ...]:
         return tags.rest()
 
 
-def replace_front(
-    path: Path, cover: NewCover | None, *, named: Path | None = None, as_it_was: bool = False
+def write_with_front(
+    path: Path, cover: NewCover | None, to: Path, *, named: Path | None = None, as_it_was: bool
 ) -> FrontCover | None:
-    """Put the cover into the file in place of its front cover; None takes the front cover out.
+    """Write the file into another, with the cover in place of its front cover; None: without one.
 
-    `named` is the file that errors speak of when `path` is its copy. `as_it_was` says that the
-    cover was in this file before, so it may be again, whatever we would think of a new one.
-    Returns the cover that was there.
+    `named` is the file that errors speak of. `as_it_was` says that the cover was in this file
+    before, so it may be again, whatever we would think of a new one. Returns the cover that was
+    there.
     """
-    with _tags(path, "r+b", named or path) as (container, tags, _):
+    named = named or path
+    edits: Sequence[Edit] = ()
+    with _tags(path, named) as (container, tags, _):
         if cover is not None and not as_it_was:
-            _check(named or path, container, cover)
+            _check(named, container, cover)
         front = tags.front()
         if cover is not None or front is not None:
-            tags.put(cover)
+            edits = tags.edits(cover)
+    with path.open("rb") as source, to.open("wb", buffering=BLOCK) as target:
+        write_edited(source, edits, target)
     return front and FrontCover.of(front[1], front[0])
 
 
 @contextmanager
-def _tags(
-    path: Path, mode: Literal["rb", "r+b"] = "rb", named: Path | None = None
-) -> Iterator[tuple[Container, _Tags, BinaryIO]]:
+def _tags(path: Path, named: Path | None = None) -> Iterator[tuple[Container, _Tags, BinaryIO]]:
     named = named or path
-    with speaking_of(named), path.open(mode) as file:
+    with speaking_of(named), path.open("rb") as file:
         container = container_of(file, named)
         yield container, _TAGS[container](file), file
 

@@ -4,7 +4,7 @@ import struct
 from typing import BinaryIO
 
 from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.splice import read_at, splice
+from harmony_pipelines.clients.splice import Edit, read_at
 from harmony_pipelines.clients.trailing_tags import trailing_tags
 
 _KEY = "Cover Art (Front)"
@@ -44,8 +44,8 @@ class ApeTags:
         self._file.seek(self._end)
         return (before, *others, self._file.read())
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the tag with this front cover; None: without one."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the tag this front cover; None: none."""
         items = list(self._items)
         at = len(items) if self._at is None else self._at
         del items[at : at + 1]
@@ -53,7 +53,7 @@ class ApeTags:
             value = _FILE_NAMES.get(cover.mime, b"cover\0") + cover.data
             head = struct.pack("<2I", len(value), _BINARY)
             items.insert(at, head + _KEY.encode() + b"\0" + value)
-        splice(self._file, self._start, self._end - self._start, _rendered(items))
+        return [Edit(self._start, self._end - self._start, _rendered(items))]
 
 
 def _items(raw: bytes) -> list[bytes]:

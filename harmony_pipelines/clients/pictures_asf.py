@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from harmony_pipelines.clients.front_cover import FRONT, NewCover, position_of_front
-from harmony_pipelines.clients.splice import read_at, splice
+from harmony_pipelines.clients.splice import Edit, read_at
 
 HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _CONTENT = bytes.fromhex("40a4d0d207e3d21197f000a0c95ea850")
@@ -86,8 +86,8 @@ class AsfTags:
         parts = [o.render() for o in (*self._objects, *self._inner) if o.guid not in known]
         return (self._reserved, *others, *parts)
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the header with this front cover; None: without one."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the header this front cover; None: none."""
         homes = (list(self._contents), list(self._library))
         at = self._at
         old_home, old_at = (0, at) if at is None or at < len(homes[0]) else (1, at - len(homes[0]))
@@ -98,9 +98,9 @@ class AsfTags:
             home = 1 if len(value) > _LARGEST_CONTENT else 0
             place = old_at if old_at is not None and home == old_home else len(homes[home])
             homes[home].insert(place, _in_library(value) if home else _in_contents(value))
-        self._write(*homes)
+        return [Edit(0, self._length, self._header(*homes))]
 
-    def _write(self, contents: list[bytes], library: list[bytes]) -> None:
+    def _header(self, contents: list[bytes], library: list[bytes]) -> bytes:
         inner = _with_attributes(self._inner, _LIBRARY, library)
         outer = _with_attributes(self._objects, _CONTENT, contents)
         at = _index(outer, _EXTENSION)
@@ -114,7 +114,7 @@ class AsfTags:
         body = b"".join(part.render() for part in outer)
         count = self._count + len(outer) - len(self._objects)
         head = HEADER + struct.pack("<QI", 30 + len(body), count) + self._reserved
-        splice(self._file, 0, self._length, head + body)
+        return head + body
 
 
 def _parsed(raw: bytes) -> list[_Object]:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.pictures_id3 import Id3Tag, length_of_id3
-from harmony_pipelines.clients.splice import read_at, size_of, splice
+from harmony_pipelines.clients.splice import Edit, read_at, size_of
 from harmony_pipelines.clients.trailing_tags import trailing_tags
 
 _ID3_CHUNKS = (b"ID3 ", b"id3 ")
@@ -41,9 +41,9 @@ class Mp3Tags(_Id3Home):
         self._file.seek(trailing_tags(self._file).start)
         return (*self._tag.rest(), self._file.read())
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the tag with this front cover; None: without one."""
-        splice(self._file, 0, self._length, self._tag.with_front(cover).render())
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the tag this front cover; None: none."""
+        return [Edit(0, self._length, self._tag.with_front(cover).render())]
 
 
 class DsfTags(_Id3Home):
@@ -60,12 +60,11 @@ class DsfTags(_Id3Home):
         """All frames but the front cover."""
         return self._tag.rest()
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the tag with this front cover; None: without one."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the tag this front cover; None: none."""
         raw = self._tag.with_front(cover).render()
-        splice(self._file, self._start, self._length, raw)
-        self._file.seek(_DSF_SIZE_AT)
-        self._file.write(struct.pack("<2Q", self._start + len(raw), self._start if raw else 0))
+        sizes = struct.pack("<2Q", self._start + len(raw), self._start if raw else 0)
+        return [Edit(_DSF_SIZE_AT, len(sizes), sizes), Edit(self._start, self._length, raw)]
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,8 @@ class FormTags(_Id3Home):
         self._file.seek(self._form.end)
         return (*self._tag.rest(), *raw, self._file.read())
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the chunk with this front cover; None: without one."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the chunk this front cover; None: none."""
         tag = self._tag.with_front(cover).render()
         name = self._chunk.name if self._chunk else self._new_name
         start, length = self._form.end, 0
@@ -136,10 +135,8 @@ class FormTags(_Id3Home):
         if tag:
             head = struct.pack(self._form.order + "4sI", name, len(tag))
             new = gap + head + tag + b"\0" * (len(tag) % 2)
-        splice(self._file, start, length, new)
-        size = self._form.end - 8 - length + len(new)
-        self._file.seek(4)
-        self._file.write(struct.pack(self._form.order + "I", size))
+        size = struct.pack(self._form.order + "I", self._form.end - 8 - length + len(new))
+        return [Edit(4, len(size), size), Edit(start, length, new)]
 
     @property
     def _new_name(self) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from harmony_pipelines.clients.front_cover import FRONT, NewCover, position_of_front
-from harmony_pipelines.clients.splice import read_at, size_of, splice
+from harmony_pipelines.clients.splice import Edit, read_at, size_of
 
 _PADDING, _PICTURE, _LAST = 1, 6, 0x80
 _LARGEST_BLOCK = (1 << 24) - 1
@@ -109,8 +109,8 @@ class FlacTags:
             *(bytes([kind]) + body for kind, body in others),
         )
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the blocks with this front cover; None: without one."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the blocks this front cover; None: none."""
         blocks = list(self._blocks)
         at = self._at
         if at is None:
@@ -122,7 +122,7 @@ class FlacTags:
         if cover is not None:
             block = (self._front or NO_PICTURE).showing(cover)
             blocks.insert(at, (_PICTURE, block.render()))
-        splice(self._file, self._start, self._end - self._start, _rendered(blocks))
+        return [Edit(self._start, self._end - self._start, _rendered(blocks))]
 
 
 def _rendered(blocks: list[tuple[int, bytes]]) -> bytes:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from harmony_pipelines.clients.file_errors import UnsuitedFileError
 from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.splice import read_at, size_of, splice
+from harmony_pipelines.clients.splice import Edit, read_at, size_of
 
 _LARGEST_MOOV = 1 << 28
 _TYPES = {"image/jpeg": 13, "image/png": 14, "image/bmp": 27, "image/gif": 12}
@@ -126,12 +126,12 @@ class Mp4Tags:
         found += [read_at(self._file, a.start, a.end - a.start) for a in around]
         return tuple(raw for raw in found if raw != _HANDLER)
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the items with this first cover, and move the offsets that point behind them."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the items this first cover, and moves the offsets that point behind them."""
         new = self._with_picture(_picture(cover) if cover else b"")
         shift = len(new) - len(self._moov)
         new = _shifted(new, self._home.end, shift)
-        splice(self._file, self._home.start, len(self._moov), new)
+        return [Edit(self._home.start, len(self._moov), new)]
 
     def _with_picture(self, picture: bytes) -> bytes:
         if self._front:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from harmony_pipelines.clients.front_cover import NewCover, position_of_front
 from harmony_pipelines.clients.pictures_flac import NO_PICTURE, PictureBlock, picture_or_none
-from harmony_pipelines.clients.splice import BLOCK, size_of, splice
+from harmony_pipelines.clients.splice import BLOCK, Edit, size_of
 
 _CAPTURE = b"OggS"
 _HEAD = struct.Struct("<4sBBqIIIB")
@@ -43,13 +43,19 @@ class Page:
     @property
     def is_whole(self) -> bool:
         """Whether the checksum read with the page is the right one."""
-        return self.render()[22:26] == struct.pack("<I", self.checksum)
+        return self.right_checksum() == self.checksum
+
+    def right_checksum(self) -> int:
+        """The checksum of the page as it is."""
+        return _checksum(self._raw(0))
 
     def render(self) -> bytes:
         """The page's bytes with the right checksum."""
+        return self._raw(self.right_checksum())
+
+    def _raw(self, checksum: int) -> bytes:
         fields = (_CAPTURE, 0, self.flags, self.position, self.serial, self.number)
-        raw = _HEAD.pack(*fields, 0, len(self.lacing)) + self.lacing + self.body
-        return raw[:22] + struct.pack("<I", _checksum(raw)) + raw[26:]
+        return _HEAD.pack(*fields, checksum, len(self.lacing)) + self.lacing + self.body
 
 
 def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
@@ -60,8 +66,9 @@ def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
         head = file.read(_HEAD.size)
         magic, _, flags, position, serial, number, checksum, count = _HEAD.unpack(head)
         lacing = file.read(count)
-        body = file.read(sum(lacing))
-        if magic != _CAPTURE or len(lacing) != count or len(body) != sum(lacing):
+        length = sum(lacing)
+        body = file.read(length)
+        if magic != _CAPTURE or len(lacing) != count or len(body) != length:
             return
         page = Page(at, flags, position, serial, number, lacing, body, checksum)
         yield page
@@ -112,8 +119,8 @@ class OggTags:
         others = [c for at, c in enumerate(self._comments) if at != self._at]
         return (self._vendor, *others, self._behind, *self._setup)
 
-    def put(self, cover: NewCover | None) -> None:
-        """Write the headers with this front cover, and number the pages behind them anew."""
+    def edits(self, cover: NewCover | None) -> list[Edit]:
+        """What gives the headers this front cover, and the pages behind them new numbers."""
         comments = list(self._comments)
         at = len(comments) if self._at is None else self._at
         del comments[at : at + 1]
@@ -128,19 +135,15 @@ class OggTags:
                 self._behind,
             )
         )
-        self._write([packet, *self._setup])
+        return self._with_headers([packet, *self._setup])
 
-    def _write(self, packets: list[bytes]) -> None:
+    def _with_headers(self, packets: list[bytes]) -> list[Edit]:
         old_first, old_last = self._pages[0], self._pages[-1]
         start, end = old_first.start, old_last.start + old_last.length
         new = _paged(packets, old_first, old_last)
-        raw = b"".join(page.render() for page in new)
+        headers = Edit(start, end - start, b"".join(page.render() for page in new))
         shift = len(new) - len(self._pages)
-        if shift:
-            _check_numbers_can_move(self._file, end)
-        splice(self._file, start, end - start, raw)
-        if shift and not old_last.flags & _LAST:
-            _renumber(self._file, start + len(raw), old_first.serial, shift)
+        return [headers, *(_renumbered(self._file, old_last, shift) if shift else ())]
 
 
 def _header_pages(found: Iterator[Page], serial: int, packets: int) -> list[Page]:
@@ -187,28 +190,29 @@ def _paged(packets: list[bytes], first: Page, last: Page) -> list[Page]:
     return new
 
 
-def _check_numbers_can_move(file: BinaryIO, start: int) -> None:
-    """ValueError where the pages behind the headers are broken off and begin again."""
-    at = start
-    for page in pages(file, start):
+def _renumbered(file: BinaryIO, last: Page, shift: int) -> Iterator[Edit]:
+    """New numbers for the pages behind the last of the headers, up to their stream's last one.
+
+    ValueError where the pages are broken off and begin again.
+    """
+    at, is_over = last.start + last.length, bool(last.flags & _LAST)
+    for page in pages(file, at):
         at = page.start + page.length
-    file.seek(at + 1)  # at `at` a page may begin that the end of the file cuts off
+        if page.serial == last.serial and not is_over:
+            new = replace(page, number=(page.number + shift) % (1 << 32))
+            fields = struct.pack("<II", new.number, new.right_checksum())
+            yield Edit(page.start + 18, len(fields), fields)
+            is_over = bool(page.flags & _LAST)
+    _check_no_page_begins(file, at + 1)  # at `at` one may begin that the end of the file cuts off
+
+
+def _check_no_page_begins(file: BinaryIO, start: int) -> None:
+    file.seek(start)
     kept = b""
     while block := file.read(BLOCK):
         if _CAPTURE in kept + block:
             raise ValueError("there is something else between its pages")
         kept = block[-3:]
-
-
-def _renumber(file: BinaryIO, start: int, serial: int, shift: int) -> None:
-    for page in pages(file, start):
-        if page.serial != serial:
-            continue
-        raw = replace(page, number=(page.number + shift) % (1 << 32)).render()
-        file.seek(page.start + 18)
-        file.write(raw[18:26])
-        if page.flags & _LAST:
-            return
 
 
 def _picture(comment: bytes) -> PictureBlock | None:

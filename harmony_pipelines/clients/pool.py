@@ -3,11 +3,13 @@
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
 def in_pool(
@@ -56,3 +58,25 @@ def _results(
             raise result
         else:
             yield result
+
+
+def both(here: Callable[[], Result], there: Callable[[], Other]) -> tuple[Result, Other]:
+    """The results of two works done at the same time, the second in a thread of its own.
+
+    What `here` raises is raised at once; what `there` raises, when both are over.
+    """
+    done: queue.SimpleQueue[Callable[[], Other]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            result = there()
+            done.put(lambda: result)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            done.put(partial(_raise, error))
+
+    threading.Thread(target=work, name="beside", daemon=True).start()
+    return here(), done.get()()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -31,6 +31,7 @@ _ALBUM_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
 _SUFFIX_SIGNS = 16
 """As much of the name's ending as a copy keeps: a title with a dot in it may be one long ending."""
 _POLL_S = 0.1
+_SAID_OF_CONTENT = (ErrorCode.UNSUPPORTED_MEDIA, ErrorCode.INTERNAL_ERROR)
 _NOT_ALLOWED = {errno.EPERM, errno.EACCES, *NO_SUCH_FEATURE}
 
 
@@ -101,11 +102,11 @@ class Prepared(Generic[_Found]):
 
 def prepare(
     path: Path,
-    change: Callable[[Path], None],
+    change: Callable[[Path, Path], None],
     verify: Callable[[Path, Path], _Found],
     options: WriteOptions,
 ) -> Prepared[_Found]:
-    """Let `change` work on a copy of the file and `verify` compare the two.
+    """Let `change` write the file as it is to be into a copy, and `verify` compare the two.
 
     Any failure leaves no copy behind.
     """
@@ -113,16 +114,21 @@ def prepare(
         target = _resolved(path, options.roots)
         before = target.stat()
         _check_may_be_replaced(target, before, options)
-        copy = held.enter_context(_copy_beside(target, before.st_size))
-        change(copy)
-        found = verify(target, copy)
+        copy = held.enter_context(_copy_beside(target))
+        try:
+            change(target, copy)
+            found = verify(target, copy)
+        except HarmonyError as error:
+            if error.code in _SAID_OF_CONTENT and _stamp(target.stat()) != _stamp(before):
+                raise changed_meanwhile(target) from error
+            raise
         not_kept = _keep_metadata(target, before, copy)
         return Prepared(path, target, copy, found, not_kept, _stamp(before), held.pop_all())
 
 
 def replace_file(
     path: Path,
-    change: Callable[[Path], None],
+    change: Callable[[Path, Path], None],
     verify: Callable[[Path, Path], _Found],
     guard: Callable[[_Found], None],
     options: WriteOptions,
@@ -297,17 +303,14 @@ def _check_may_be_replaced(target: Path, found: os.stat_result, options: WriteOp
 
 
 @contextlib.contextmanager
-def _copy_beside(target: Path, size: int) -> Iterator[Path]:
-    """A hidden copy in the same folder, locked while it is ours and gone afterwards."""
+def _copy_beside(target: Path) -> Iterator[Path]:
+    """A hidden file in the same folder, still empty, locked while it is ours, gone afterwards."""
     copy = target.with_name(f".harmony-{secrets.token_hex(6)}{target.suffix[:_SUFFIX_SIGNS]}")
     handle = -1
     try:
         handle = os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with _tolerated(NO_SUCH_FEATURE):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.copyfile(target, copy)
-        if copy.stat().st_size != size:
-            raise changed_meanwhile(target)
         yield copy
     finally:
         if handle >= 0:

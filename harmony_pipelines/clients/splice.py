@@ -1,10 +1,10 @@
 """Bytes inside a file: read exactly so many, put others in the place of a stretch."""
 
 import os
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 
 
 def read_at(file: BinaryIO, start: int, length: int) -> bytes:
@@ -32,22 +32,19 @@ def size_of(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def splice(file: BinaryIO, start: int, length: int, new: bytes) -> None:
-    """Put `new` in the place of the `length` bytes at `start`; what follows moves along."""
-    end = size_of(file)
-    old_tail, new_tail = start + length, start + len(new)
-    if new_tail > old_tail:
-        for at in range(old_tail + (end - old_tail - 1) // BLOCK * BLOCK, old_tail - 1, -BLOCK):
-            _move(file, at, min(BLOCK, end - at), new_tail - old_tail)
-    elif new_tail < old_tail:
-        for at in range(old_tail, end, BLOCK):
-            _move(file, at, min(BLOCK, end - at), new_tail - old_tail)
-        file.truncate(end + new_tail - old_tail)
-    file.seek(start)
-    file.write(new)
+class Edit(NamedTuple):
+    """A stretch of a file, and the bytes that are to stand in its place."""
+
+    start: int
+    length: int
+    new: bytes
 
 
-def _move(file: BinaryIO, start: int, length: int, by: int) -> None:
-    block = read_at(file, start, length)
-    file.seek(start + by)
-    file.write(block)
+def write_edited(source: BinaryIO, edits: Iterable[Edit], target: BinaryIO) -> None:
+    """Write the source with its edits, which do not overlap; ValueError where it ends too early."""
+    at, end = 0, size_of(source)
+    for edit in sorted(edits):
+        target.writelines(blocks_of(source, at, edit.start))
+        target.write(edit.new)
+        at = edit.start + edit.length
+    target.writelines(blocks_of(source, at, end))

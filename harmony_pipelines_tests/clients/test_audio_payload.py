@@ -3,10 +3,9 @@ from pathlib import Path
 import pytest
 
 from harmony_pipelines.clients.audio_payload import fingerprint
-from harmony_pipelines.clients.pictures import replace_front
 from harmony_pipelines.clients.pictures_ogg import pages
 from harmony_pipelines.domain.errors import HarmonyError, Reason
-from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, sample
+from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, replace_front, sample
 
 _ANY_FILE = pytest.mark.parametrize("file", [*SAMPLES, *SHARED], ids=lambda path: path.name)
 

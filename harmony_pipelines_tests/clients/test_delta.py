@@ -14,8 +14,8 @@ from harmony_pipelines.clients.delta import (
     sha256_of,
     write_out,
 )
-from harmony_pipelines.clients.pictures import read_front, replace_front
-from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, a_png
+from harmony_pipelines.clients.pictures import read_front
+from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, a_png, replace_front
 
 PIECES = st.lists(st.binary(max_size=3000), min_size=1, max_size=6)
 

@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 
 from harmony_pipelines.clients.delta import Delta
 from harmony_pipelines.clients.embedding import EmbedOptions, WayBack, embed_front, put_back
-from harmony_pipelines.clients.pictures import read_front, replace_front
+from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.clients.safe_write import WriteOptions
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, a_png, sample
+from harmony_pipelines_tests.audio_files import (
+    SAMPLES,
+    SHARED,
+    a_jpeg,
+    a_png,
+    replace_front,
+    sample,
+)
 
 _ANY_FILE = pytest.mark.parametrize("file", [*SAMPLES, *SHARED], ids=lambda path: path.name)
 

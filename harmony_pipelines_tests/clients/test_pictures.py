@@ -7,16 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.pictures import (
-    accepted_mimes,
-    read_front,
-    replace_front,
-    tags_without_front,
-)
+from harmony_pipelines.clients.pictures import accepted_mimes, read_front, tags_without_front
 from harmony_pipelines.clients.pictures_flac import PictureBlock
 from harmony_pipelines.clients.pictures_id3 import Id3Tag
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, a_png, sample
+from harmony_pipelines_tests.audio_files import (
+    SAMPLES,
+    SHARED,
+    a_jpeg,
+    a_png,
+    replace_front,
+    sample,
+)
 
 _ANY_FILE = pytest.mark.parametrize("file", [*SAMPLES, *SHARED], ids=lambda path: path.name)
 _V3, _V4 = b"ID3\x03\x00", b"ID3\x04\x00"

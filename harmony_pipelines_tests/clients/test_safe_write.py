@@ -50,7 +50,7 @@ def test_mode_owner_and_attributes_stay_and_the_time_is_new(tmp_path: Path) -> N
 
 def test_the_copy_lies_beside_the_file_hidden_and_with_its_extension(tmp_path: Path) -> None:
     seen: list[Path] = []
-    _replace(_file(tmp_path), change=seen.append)
+    _replace(_file(tmp_path), change=lambda _, copy: seen.append(copy))
     assert seen[0].parent == tmp_path
     assert seen[0].name.startswith(".harmony-")
     assert seen[0].suffix == ".mp3"
@@ -184,9 +184,9 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> None:
     changed: list[Path] = []
     options = WriteOptions((tmp_path,), room=1 << 60)
-    assert _refused(_file(tmp_path), change=changed.append, options=options).reason is (
-        Reason.DISK_FULL
-    )
+    assert _refused(
+        _file(tmp_path), change=lambda _, copy: changed.append(copy), options=options
+    ).reason is (Reason.DISK_FULL)
     assert changed == []
 
 
@@ -203,7 +203,7 @@ def test_too_little_room_is_said_before_anything_is_written(tmp_path: Path) -> N
     ],
 )
 def test_what_the_disk_says_has_a_reason(number: int, reason: Reason, tmp_path: Path) -> None:
-    def fail(_: Path) -> None:
+    def fail(*_: Path) -> None:
         raise OSError(number, "no")
 
     caught = _refused(_file(tmp_path), change=fail)
@@ -233,7 +233,7 @@ class TestSweep:
 
     def test_a_copy_that_is_being_written_stays(self, tmp_path: Path) -> None:
         swept: list[Path] = []
-        _replace(_file(tmp_path), change=lambda _: swept.extend(_sweep_all(tmp_path)))
+        _replace(_file(tmp_path), change=lambda *_: swept.extend(_sweep_all(tmp_path)))
         assert swept == []
 
     def test_a_link_with_the_name_of_a_copy_is_not_followed(self, tmp_path: Path) -> None:
@@ -358,9 +358,8 @@ def _file(folder: Path) -> Path:
     return file
 
 
-def _append(copy: Path) -> None:
-    with copy.open("ab") as file:
-        file.write(b", new")
+def _append(original: Path, copy: Path) -> None:
+    copy.write_bytes(original.read_bytes() + b", new")
 
 
 def _replace(file: Path, **steps: object) -> Replaced:

@@ -26,9 +26,8 @@ import pytest
 from harmony_pipelines.clients.audio_container import Container
 from harmony_pipelines.clients.catalogue import Catalogue
 from harmony_pipelines.clients.content_store import ContentStore
-from harmony_pipelines.clients.pictures import replace_front
 from harmony_pipelines.clients.safe_write import sweep
-from harmony_pipelines_tests.audio_files import a_jpeg, a_png, in_container
+from harmony_pipelines_tests.audio_files import a_jpeg, a_png, in_container, replace_front
 from harmony_pipelines_tests.lifecycle.forked import DONE, REFUSED, restoring
 from harmony_pipelines_tests.small_library import SmallLibrary, picture, put
 
@@ -38,8 +37,9 @@ _CHANGES |= {"lchown", "utimensat", "fsync", "fdatasync", "link", "linkat", "unl
 _CHANGES |= {"rename", "renameat", "renameat2", *_WRITES}
 _FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 _AMONG = {"ENOSPC": _WRITES | {"openat", "mkdir", "setxattr", "fsync", "rename"}, "EIO": _CHANGES}
-_OF_MEMORY = {"brk", "mmap", "munmap", "mremap", "madvise", "exit_group"}
-"""Each process makes its own of these."""
+_ITS_OWN = {"brk", "mmap", "munmap", "mremap", "madvise", "exit_group"}
+_ITS_OWN |= {"mprotect", "futex", "clone", "clone3", "rt_sigprocmask", "sched_yield"}
+"""Of these, for memory and threads, each process makes its own."""
 
 _KILLS_AT_LOOKS = 20
 """Of the calls that change nothing, so many a file; those that change something are all tried."""
@@ -289,7 +289,7 @@ def _points(fault: str, calls: list[_Point]) -> list[_Point]:
     assert {"write", "fsync", "rename"} <= {point.call for point in changes}
     if fault != "KILL":
         return changes
-    looks = [point for point in calls if point.call not in _CHANGES | _OF_MEMORY]
+    looks = [point for point in calls if point.call not in _CHANGES | _ITS_OWN]
     return changes + random.Random(fault).sample(looks, _KILLS_AT_LOOKS)
 
 

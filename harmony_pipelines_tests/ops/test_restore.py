@@ -11,11 +11,11 @@ import dagster as dg
 import pytest
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.pictures import read_front, replace_front
+from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.demo.library_data import LibraryAlbum, load_library
-from harmony_pipelines_tests.audio_files import a_png
+from harmony_pipelines_tests.audio_files import a_png, replace_front
 from harmony_pipelines_tests.conftest import Home, failure_in
 
 _WITH_A_COVER_BESIDE_IT = "salt-and-static"

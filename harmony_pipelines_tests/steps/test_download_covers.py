@@ -11,14 +11,13 @@ from PIL import Image
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.bounded_http import HttpLimits
 from harmony_pipelines.clients.front_cover import NewCover
-from harmony_pipelines.clients.pictures import replace_front
 from harmony_pipelines.demo import faults
 from harmony_pipelines.demo.exchange import Answer
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.covers import Found, Skip
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines_tests.audio_files import sample
+from harmony_pipelines_tests.audio_files import replace_front, sample
 from harmony_pipelines_tests.small_library import GOOD, SmallLibrary, flat, picture
 
 MBID = "5d1c2f7e-0b7a-4c55-9a1e-6f2b8c0d4e11"

@@ -9,13 +9,12 @@ import pytest
 from mediafile import Image, ImageType, MediaFile
 
 from harmony_pipelines.clients import tables
-from harmony_pipelines.clients.pictures import replace_front
 from harmony_pipelines.clients.safe_write import album_lock
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.steps.file_work import Limits
 from harmony_pipelines.steps.restore_covers import Restoring, Wanted, changed_files
-from harmony_pipelines_tests.audio_files import SAMPLES
+from harmony_pipelines_tests.audio_files import SAMPLES, replace_front
 from harmony_pipelines_tests.small_library import SmallLibrary, flat, front, image, picture, put
 
 _KILLED_AT_A_RENAME = """
