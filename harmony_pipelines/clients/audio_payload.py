@@ -8,7 +8,6 @@ import hashlib
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
@@ -36,28 +35,26 @@ _ASF_STREAMS = bytes.fromhex("9107dcb7b7a9cf118ee600c00c205365")
 def fingerprint(path: Path) -> str:
     """The hash of the file's audio payload, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=32)
-    with _payload(path) as parts:
-        for part in parts:
+    with speaking_of(path), path.open("rb") as file:
+        for part in _payload(file, path):
             digest.update(part)
     return digest.hexdigest()
 
 
-def common_fingerprint(one: Path, other: Path) -> str | None:
+def common_fingerprint(path: Path, copy: Path) -> str | None:
     """The fingerprint of both files' audio, compared byte by byte; None where it differs."""
     digest = hashlib.blake2b(digest_size=32)
-    with _payload(one) as these, _payload(other) as those:
-        for part, its_twin in zip_longest(these, those):
+    with speaking_of(path), path.open("rb") as one, copy.open("rb") as other:
+        for part, its_twin in zip_longest(_payload(one, path), _payload(other, path)):
             if part != its_twin:
                 return None
             digest.update(part)
     return digest.hexdigest()
 
 
-@contextmanager
-def _payload(path: Path) -> Iterator[Iterator[bytes]]:
-    with speaking_of(path), path.open("rb") as file:
-        container = container_of(file, path)
-        yield _PAYLOADS[container](file, container)
+def _payload(file: BinaryIO, named: Path) -> Iterator[bytes]:
+    container = container_of(file, named)
+    return _PAYLOADS[container](file, container)
 
 
 def _mp3(file: BinaryIO, _: Container) -> Iterator[bytes]:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony_pipelines.clients.audio_payload import fingerprint
+from harmony_pipelines.clients.audio_payload import common_fingerprint, fingerprint
 from harmony_pipelines.clients.pictures_ogg import pages
 from harmony_pipelines.domain.errors import HarmonyError, Reason
 from harmony_pipelines_tests.audio_files import SAMPLES, SHARED, a_jpeg, replace_front, sample
@@ -16,7 +16,7 @@ def test_a_cover_does_not_change_the_fingerprint(file: Path, tmp_path: Path) -> 
     copy.write_bytes(file.read_bytes())
     before = fingerprint(copy)
     replace_front(copy, a_jpeg(200_000))
-    assert fingerprint(copy) == before
+    assert fingerprint(copy) == common_fingerprint(file, copy) == before
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda path: path.name)
@@ -27,6 +27,14 @@ def test_one_other_bit_of_audio_changes_the_fingerprint(file: Path, tmp_path: Pa
     raw[at] ^= 1
     copy.write_bytes(raw)
     assert fingerprint(copy) != fingerprint(file)
+    assert common_fingerprint(file, copy) is None
+
+
+def test_audio_that_ends_sooner_is_not_the_same(tmp_path: Path) -> None:
+    file, copy = sample("tone.mp3", tmp_path), tmp_path / "copy.mp3"
+    copy.write_bytes(file.read_bytes()[:-400])
+    assert common_fingerprint(file, copy) is None
+    assert common_fingerprint(copy, file) is None
 
 
 @pytest.mark.parametrize("name", ["tone.m4a", "tone-alac.m4a"])

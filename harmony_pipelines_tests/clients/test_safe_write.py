@@ -91,6 +91,20 @@ def test_a_file_that_goes_away_meanwhile_does_not_come_back(tmp_path: Path) -> N
     assert _names(tmp_path) == []
 
 
+def test_what_a_copy_lacks_is_put_down_to_the_change_that_another_program_made_meanwhile(
+    tmp_path: Path,
+) -> None:
+    file = _file(tmp_path)
+
+    def fail(*_: Path) -> None:
+        file.write_bytes(b"theirs")
+        raise HarmonyError(ErrorCode.INTERNAL_ERROR, Reason.VERIFICATION, "other tags")
+
+    assert _refused(file, verify=fail).reason is Reason.CHANGED_MEANWHILE
+    assert file.read_bytes() == b"theirs"
+    assert _names(tmp_path) == ["song.mp3"]
+
+
 def test_the_guard_speaks_last_before_the_rename(tmp_path: Path) -> None:
     file = _file(tmp_path)
     said: list[bytes] = []
