@@ -149,7 +149,6 @@ def test_loading_imports_nothing_heavy() -> None:
         "feedgenerator",
         "httpx",
         "mutagen",
-        "pandas",
         "PIL",
         "rapidfuzz",
         "spotipy",

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -13,8 +15,9 @@ from harmony_pipelines.clients.database import open_engine, reading, upsert, wri
 from harmony_pipelines.clients.schema import bring_up_to_date
 
 Row = dict[str, Any]
+_Item = TypeVar("_Item")
 
-_ROWS_AT_ONCE = 5000
+_ROWS_AT_ONCE, _ROWS_COMPARED = 5000, 500
 
 
 def utc_text(moment: datetime) -> str:
@@ -86,12 +89,14 @@ class Catalogue:
         self.replace_all({table: rows})
 
     def replace_all(self, contents: Mapping[sa.Table, Iterable[Mapping[str, Any]]]) -> None:
-        """Make each table hold just its rows, all in one transaction."""
+        """Make each table hold just its rows, all in one transaction.
+
+        What is there already is not written again. The rows that share the first column of the
+        key must follow each other.
+        """
         with self.writing() as connection:
             for table, rows in contents.items():
-                connection.execute(sa.delete(table))
-                for chunk in chunks(rows, _ROWS_AT_ONCE):
-                    connection.execute(sa.insert(table), chunk)
+                _replace(connection, table, rows)
 
     def save(
         self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, durable: bool = True
@@ -101,20 +106,18 @@ class Catalogue:
             upsert(connection, table, rows)
 
 
-def rows_of(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.Select[*tuple[Any, ...]]:
-    """The statement that selects rows of a table in the order of its key."""
-    return sa.select(table).where(*where).order_by(*table.primary_key)
+def rows_of(
+    table: sa.Table, *where: sa.ColumnElement[bool], columns: Iterable[str] = ()
+) -> sa.Select[*tuple[Any, ...]]:
+    """The statement that selects rows of a table, or columns of them, in the order of its key."""
+    wanted = [table.c[name] for name in columns] or [table]
+    return sa.select(*wanted).where(*where).order_by(*table.primary_key)
 
 
-def chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Row]]:
-    """The rows in lists of so many; the last may be shorter."""
-    chunk: list[Row] = []
-    for row in rows:
-        chunk.append(dict(row))
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """The items in lists of so many; the last may be shorter."""
+    items = iter(items)
+    while chunk := [*islice(items, size)]:
         yield chunk
 
 
@@ -134,6 +137,62 @@ def of_artist(table: sa.Table) -> sa.Select[*tuple[Any, ...]]:
     It is made once: that takes longer than to run it.
     """
     return sa.select(table).where(table.c.artist_id == sa.bindparam("artist"))
+
+
+def _replace(connection: Connection, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    first = table.primary_key.columns[0]
+    seen: set[object] = set()
+    for part in _parts(rows, first.name):
+        values = {row[first.name] for row in part}
+        if not seen.isdisjoint(values):
+            raise ValueError(f"the rows of {table.name} are not in order of {first.name}")
+        seen |= values
+        _bring_to(connection, table, first.in_(values), part)
+    stored = connection.scalars(sa.select(first).distinct())
+    if gone := [{"gone": value} for value in stored if value not in seen]:
+        connection.execute(sa.delete(table).where(first == sa.bindparam("gone")), gone)
+
+
+def _parts(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows, many at once; none of a part has the same value in the column as one of another."""
+    part: list[Mapping[str, Any]] = []
+    for _, same in groupby(rows, itemgetter(name)):
+        part.extend(same)
+        if len(part) >= _ROWS_COMPARED:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _bring_to(
+    connection: Connection,
+    table: sa.Table,
+    where: sa.ColumnElement[bool],
+    rows: Iterable[Mapping[str, Any]],
+) -> None:
+    """Make just these the rows that are `where` says; the same ones stay untouched."""
+    names, keys = table.c.keys(), table.primary_key.columns.keys()
+    stored = {
+        _values(row, keys): row for row in selected(connection, sa.select(table).where(where))
+    }
+    new: list[Row] = []
+    for row in rows:
+        whole = {name: row.get(name) for name in names}
+        if stored.get(key := _values(whole, keys)) == whole:
+            del stored[key]
+        else:
+            new.append(whole)
+    if stored:
+        is_key = (column == sa.bindparam(f"the_{column.name}") for column in table.primary_key)
+        gone = [{f"the_{name}": row[name] for name in keys} for row in stored.values()]
+        connection.execute(sa.delete(table).where(*is_key), gone)
+    if new:
+        connection.execute(sa.insert(table), new)
+
+
+def _values(row: Mapping[str, Any], names: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
 
 
 def _dictionaries(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Row]:

@@ -42,6 +42,7 @@ ROWS_OF_A_PAGE = 20_000
 
 _ROWS_OF_A_PIECE = 5000
 _PAGES = Path(__file__).parent / "pages"
+_PAGE_COLUMNS = (*MISSING_COLUMNS[:7], "track_id")
 _HEADINGS = ("Artist", "Title", "On the album", "Kind", "Released", "Tracks")
 _SPOTIFY = "https://open.spotify.com"
 _OWNER_ONLY = 0o700
@@ -107,7 +108,8 @@ def missing_page(passed: Passed) -> Iterator[str]:
         script=Markup(script),
         script_hash=_hash(script),
         headings=_HEADINGS,
-        rows=[{name: readable(row[name]) for name in MISSING_COLUMNS} for row in passed.first],
+        rows=({name: readable(row[name]) for name in _PAGE_COLUMNS} for row in passed.first),
+        shown=len(passed.first),
         albums=passed.albums,
         tracks=passed.tracks,
         artists=len(passed.artists),

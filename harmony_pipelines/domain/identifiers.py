@@ -21,6 +21,7 @@ _LINK = re.compile(
 _LOOKS_LIKE_SPOTIFY = re.compile(r"spotify:|(?:https?:)?//|[a-z.]*spotify\.com/", re.IGNORECASE)
 _KEY = re.compile(r"[0-9a-z-]+-(?P<id>[0-9A-Za-z]{22})")
 _ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
+_BETWEEN_SIGNS = re.compile(r"[\s-]")
 _UPC_DIGITS = range(8, 15)
 _SLUG_LENGTH = 60
 _LETTERS = str.maketrans(
@@ -85,13 +86,15 @@ def slug(name: str) -> str:
 
 def normalise_isrc(text: str) -> str | None:
     """The ISRC in its comparable form, twelve characters; None where the text is no ISRC."""
-    compact = re.sub(r"[\s-]", "", text).upper().removeprefix("ISRC")
+    if not text or _ISRC.fullmatch(text):
+        return text or None
+    compact = _BETWEEN_SIGNS.sub("", text).upper().removeprefix("ISRC")
     return compact if _ISRC.fullmatch(compact) else None
 
 
 def normalise_upc(text: str) -> str | None:
     """The UPC or EAN as digits without leading zeros; None where the text is neither."""
-    compact = re.sub(r"[\s-]", "", text)
+    compact = _BETWEEN_SIGNS.sub("", text)
     if not (compact.isascii() and compact.isdigit() and len(compact) in _UPC_DIGITS):
         return None
     return compact.lstrip("0") or None

@@ -39,6 +39,7 @@ from harmony_pipelines.domain.titles import (
     artist_key,
     artist_keys,
     is_various_artists,
+    may_be_one,
     title_of,
     title_similarity,
 )
@@ -299,9 +300,9 @@ class CatalogueIndex:
         if upc:
             self._by_upc[upc].add(album_id)
 
-    def artists_of(self, album_ids: Iterable[str]) -> set[str]:
-        """The ids of the artists under whom the albums are stored."""
-        return {artist for album_id in album_ids for artist in self._stored_by[album_id]}
+    def artists_of(self, album_id: str) -> tuple[str, ...]:
+        """The ids of the artists under whom the album is stored."""
+        return self._stored_by.get(album_id, ())
 
     def candidates_for(self, album: LibraryAlbum) -> list[str]:
         """The ids of the Spotify albums worth comparing with a library album."""
@@ -334,7 +335,7 @@ class CatalogueIndex:
                 score_cutoff=least,
                 limit=_MOST_ALIKE,
             )
-            if title_similarity(album.title, self._titles[album_id]) >= _PLAUSIBLE_TITLE
+            if may_be_one(album.title, self._titles[album_id])
         ]
 
 
@@ -522,9 +523,17 @@ def _track_agreement(
             at.get((recording.disc, recording.position or 0)),
             by_title.get(recording.title.base),
         )
-        agreed += max((_pair(recording, other) for other in others if other), default=0.0)
+        agreed += _best_pair(recording, others)
     shorter, longer = sorted((len(library), len(spotify.recordings)))
     return min(agreed / longer, 1.0), min(agreed / shorter, 1.0)
+
+
+def _best_pair(recording: Recording, others: Iterable[Recording | None]) -> float:
+    best = 0.0
+    for other in others:
+        if other and best < 1.0:
+            best = max(best, _pair(recording, other))
+    return best
 
 
 def _pair(one: Recording, other: Recording) -> float:

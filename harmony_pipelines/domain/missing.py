@@ -146,7 +146,8 @@ class Library:
     ) -> None:
         """From `beets_albums` and `beets_tracks` rows, which are not kept, and their matches."""
         recordings: defaultdict[str, list[Recording]] = defaultdict(list)
-        by_artist: defaultdict[str, list[Recording]] = defaultdict(list)
+        self._by_artist: defaultdict[str, list[Recording]] = defaultdict(list)
+        self._pools: dict[str, Recordings] = {}
         self._editions: defaultdict[tuple[str, str], list[list[Recording]]] = defaultdict(list)
         keys_of: dict[str, tuple[str, ...]] = {}
         for album in albums:
@@ -160,8 +161,7 @@ class Library:
             recordings[album_id].append(recording)
             if album_id in keys_of:
                 for key in {*keys_of[album_id], *artist_keys(text_in(track, "artist"))}:
-                    by_artist[key].append(recording)
-        self._by_artist = {key: Recordings(found) for key, found in by_artist.items()}
+                    self._by_artist[key].append(recording)
         matched = [*matches]
         self._copies = _copies(matched, recordings)
         self._undecided = _undecided(matched)
@@ -195,10 +195,16 @@ class Library:
 
     def has_recordings_of(self, album: _Album) -> bool:
         """Whether every track of the album is in the library, on whichever album."""
-        pools = [self._by_artist[key] for key in album.artists if key in self._by_artist]
+        pools = [self._pool(key) for key in album.artists if key in self._by_artist]
         return album.is_whole and all(
             any(recording in pool for pool in pools) for recording in album.recordings
         )
+
+    def _pool(self, artist: str) -> Recordings:
+        """The artist's recordings, made ready to be asked when a first single does."""
+        if artist not in self._pools:
+            self._pools[artist] = Recordings(self._by_artist[artist])
+        return self._pools[artist]
 
 
 def _copies(

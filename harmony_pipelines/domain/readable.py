@@ -16,8 +16,8 @@ def readable(text: object) -> str:
     Marks that letters need (joiners, directional marks) stay.
     """
     whole = "" if text is None else str(text)
-    if whole.isprintable():  # so is most text, and nothing has to go
-        return " ".join(whole.split())
+    if whole.isprintable():  # so is most text, and nothing has to go but spaces
+        return " ".join(whole.split()) if " " in whole else whole
     plain = _NO_CHARACTER.sub("", _BIDI_CONTROLS.sub("", whole))
     shown = (" " if unicodedata.category(each) in _UNSHOWN else each for each in plain)
     return " ".join("".join(shown).split())

@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from numbers import Integral
 from typing import Any, cast
 
 Row = Mapping[str, Any]
 
 _LONGEST_NUMBER = 18
+_CACHED = 1 << 10
 
 
 def text_in(row: Row, column: str) -> str:
@@ -30,6 +32,8 @@ def number_in(row: Row, column: str) -> int | None:
 
 
 def _whole(value: object) -> int | None:
+    if value is None or type(value) is int:  # so is almost every one
+        return value
     if isinstance(value, float):
         return int(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, Integral) else None
@@ -37,8 +41,14 @@ def _whole(value: object) -> int | None:
 
 def artists_in(row: Row) -> tuple[tuple[str, str], ...]:
     """The `artists` column, `[{"id", "name"}, …]` as JSON text, as pairs of id and name."""
+    return _artists(text_in(row, "artists"))
+
+
+@lru_cache(_CACHED)
+def _artists(text: str) -> tuple[tuple[str, str], ...]:
+    """An artist's albums mostly have the same text, and stand beside each other."""
     try:
-        listed: object = json.loads(text_in(row, "artists") or "[]")
+        listed: object = json.loads(text or "[]")
     except ValueError:
         return ()
     if not isinstance(listed, list):

@@ -96,6 +96,8 @@ def words(text: str) -> str:
     because taking a sign out may leave a "+" that stands alone.
     """
     text = normalised(text)
+    if _is_plain(text):
+        return text
     while True:
         spelt = _APOSTROPHES.sub("", _AND.sub("and", text))
         kept = _without_punctuation(_without_accents(spelt))
@@ -103,6 +105,11 @@ def words(text: str) -> str:
         if kept == text:
             return text
         text = kept
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is nothing but words, as most titles are."""
+    return text.isascii() and text.replace(" ", "").isalnum()
 
 
 def _without_punctuation(text: str) -> str:
@@ -156,6 +163,8 @@ def title_of(text: str) -> Title:
 
 
 def _without_guests(text: str) -> str:
+    if "feat" not in text and "ft" not in text:
+        return text
     shorter = _GUEST_AT_END.sub("", _GUEST_IN_BRACKETS.sub("", text)).strip()
     return shorter if _says_something(shorter) else text
 
@@ -169,12 +178,13 @@ def _without_editions(text: str) -> tuple[str, str]:
 
 
 def _edition_at_end(text: str) -> tuple[str, str] | None:
-    found = _SET_APART.fullmatch(text)
-    if found is not None:
-        edition = found["bracketed"] or found["dashed"]
-        if _says_something(found["base"]) and _is_edition(edition):
-            return found["base"], edition
-    found = _EDITION_AT_END.fullmatch(text)
+    if text.endswith((")", "]")) or " - " in text or ": " in text:
+        found = _SET_APART.fullmatch(text)
+        if found is not None:
+            edition = found["bracketed"] or found["dashed"]
+            if _says_something(found["base"]) and _is_edition(edition):
+                return found["base"], edition
+    found = _EDITION_AT_END.fullmatch(text) if text.endswith("edition") else None
     if found is not None and _says_something(found["base"]):
         return found["base"], found["bare"]
     return None
@@ -202,16 +212,21 @@ def _is_edition(text: str) -> bool:
 
 def title_similarity(one: Title, other: Title) -> float:
     """How alike two titles are, 0 to 1; 1 only if they are equal, the edition included."""
-    from rapidfuzz import fuzz
-
     if not one.base or not other.base:
         return 0.0
     if one.base == other.base:
         return 1.0 if one.edition == other.edition else _OTHER_EDITION
+    from rapidfuzz import fuzz
+
     alike = fuzz.ratio(one.base, other.base) / 100
-    if one.variants != other.variants or one.numbers != other.numbers:
-        return min(alike, _UNLIKE)
-    return min(alike, _OTHER_EDITION)
+    return min(alike, _OTHER_EDITION if may_be_one(one, other) else _UNLIKE)
+
+
+def may_be_one(one: Title, other: Title) -> bool:
+    """Whether two titles may be one where they look alike."""
+    if one.base == other.base:
+        return True
+    return one.variants == other.variants and one.numbers == other.numbers
 
 
 @lru_cache(_CACHED)

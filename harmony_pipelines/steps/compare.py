@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -34,6 +34,7 @@ from harmony_pipelines.domain.missing import (
     missing_from_library,
 )
 from harmony_pipelines.settings import Settings
+from harmony_pipelines.steps.collector import collected_rarely
 from harmony_pipelines.steps.search_albums import searched_albums
 
 _FRONT = [column.name for column in tables.beets_tracks.columns if "front" in column.name]
@@ -41,7 +42,14 @@ _NAMED = tables.spotify_albums.c.name.is_not(None)
 """What retention blanked is known no more."""
 
 _SAME_FILE = ("path", "size", "mtime")
-_ALBUMS_AT_ONCE, _ARTISTS_AT_ONCE = 200, 50
+_ALBUMS_AT_ONCE, _ARTISTS_AT_ONCE, _ARTISTS_A_QUERY = 200, 50, 20
+
+_TITLED = ("artist_id", "album_id", "name", "artists", "album_group", "upc")
+_COMPARED = (*_TITLED, "release_date", "release_date_precision", "total_tracks", "removed_at")
+_LISTED = (*_COMPARED, "album_type", "spotify_url")
+_RECORDED = ("track_id", "album_id", "name", "disc_number", "track_number", "duration_ms", "isrc")
+_TOLD_TRACK = (*_RECORDED, "spotify_url")
+"""Of large tables only what is looked at is read."""
 
 
 @dataclass(frozen=True)
@@ -73,26 +81,27 @@ def snapshot(
     return Snapshot(len(found.albums), len(tracks), missing, found.warnings)
 
 
+@collected_rarely()
 def match(store: Catalogue, settings: Settings) -> list[Row]:
     """Bring `album_matches` up to date; returns its rows with the albums' names."""
     names, searched = _names(store), searched_albums(store)
     decisions = read_decisions(settings.decisions_path)
-    listed = store.each(rows_of(tables.spotify_albums, _NAMED))
+    listed = store.each(rows_of(tables.spotify_albums, _NAMED, columns=_TITLED))
     index = CatalogueIndex(chain(listed, searched), _with_isrcs_of_library(store), names)
 
     def bodies(album_ids: set[str]) -> dict[str, SpotifyAlbum]:
-        artist_ids = index.artists_of(album_ids)
-        stored = _of_albums(store, tables.spotify_albums, artist_ids, album_ids, _NAMED)
-        found = [row for row in searched if row["album_id"] in album_ids]
-        tracks = _of_albums(store, tables.spotify_tracks, artist_ids, album_ids)
-        return comparable([*stored, *found], tracks, names)
+        stored = [(artist, each) for each in album_ids for artist in index.artists_of(each)]
+        albums = _of_albums(store, tables.spotify_albums, stored, _COMPARED, _NAMED)
+        found = (row for row in searched if row["album_id"] in album_ids)
+        tracks = _of_albums(store, tables.spotify_tracks, stored, _RECORDED)
+        return comparable(chain(albums, found), tracks, names)
 
     rows: list[Row] = []
     for albums in chunks(store.each(rows_of(tables.beets_albums)), _ALBUMS_AT_ONCE):
         ids = [album["beets_album_id"] for album in albums]
         tracks = store.table(tables.beets_tracks, tables.beets_tracks.c.beets_album_id.in_(ids))
         found = match_library(albums, tracks, index, bodies, decisions)
-        rows += [{**album, **each.as_row()} for album, each in zip(albums, found, strict=True)]
+        rows += [{**each.as_row(), **album} for album, each in zip(albums, found, strict=True)]
     columns = tables.album_matches.c.keys()
     store.replace(tables.album_matches, ({name: row[name] for name in columns} for row in rows))
     return rows
@@ -107,6 +116,7 @@ class Missing:
     first: list[Row]
 
 
+@collected_rarely()
 def missing(store: Catalogue, settings: Settings, shown: int) -> Missing:
     """Bring `missing_from_library` up to date, some artists at a time; hidden rows do not count."""
     followed = {
@@ -122,21 +132,16 @@ def missing(store: Catalogue, settings: Settings, shown: int) -> Missing:
     wishes = Wishes(Wanted(settings.missing), followed, read_decisions(settings.decisions_path))
     counts, first = Counter[str](), list[Row]()
     with spool(settings.home) as found:
-        for artists in chunks(({"artist_id": each} for each in followed), _ARTISTS_AT_ONCE):
-            ids = {row["artist_id"] for row in artists}
-            listings = Listings(
-                names,
-                store.table(
-                    tables.spotify_albums, _NAMED, tables.spotify_albums.c.artist_id.in_(ids)
-                ),
-                partial(_tracks_by_any, store, ids, also_by),
-            )
-            rows = missing_from_library(listings, library, wishes)
+        for artists in chunks(followed, _ARTISTS_AT_ONCE):
+            of_them = tables.spotify_albums.c.artist_id.in_(artists)
+            albums = store.rows(rows_of(tables.spotify_albums, _NAMED, of_them, columns=_LISTED))
+            tracks = partial(_tracks_by_any, store, albums, also_by)
+            rows = missing_from_library(Listings(names, albums, tracks), library, wishes)
             found.add(rows)
             told = [row for row in rows if row["hidden_reason"] is None]
-            albums = [row for row in told if not row["track_id"]]
-            counts.update(albums=len(albums), tracks=len(told) - len(albums))
-            first += albums[: shown - len(first)]
+            whole = [row for row in told if not row["track_id"]]
+            counts.update(albums=len(whole), tracks=len(told) - len(whole))
+            first += whole[: shown - len(first)]
         store.replace(tables.missing_from_library, found)
     return Missing(counts["albums"], counts["tracks"], first)
 
@@ -156,27 +161,33 @@ def _with_isrcs_of_library(store: Catalogue) -> Iterator[Row]:
 def _of_albums(
     store: Catalogue,
     table: sa.Table,
-    artist_ids: Collection[str],
-    album_ids: Collection[str],
+    stored: Iterable[tuple[str, str]],
+    columns: Collection[str],
     *where: sa.ColumnElement[bool],
-) -> list[Row]:
-    """The rows that are stored of the albums under the artists."""
-    of_them = table.c.artist_id.in_(sorted(artist_ids)), table.c.album_id.in_(sorted(album_ids))
-    return store.table(table, *of_them, *where)
+) -> Iterator[Row]:
+    """Columns of the rows of the albums, of each under every artist that it is stored under.
+
+    Asked for some artists at a time: the database looks up each of them with each of the albums.
+    """
+    albums_of: defaultdict[str, list[str]] = defaultdict(list)
+    for artist, album in sorted(stored):
+        albums_of[artist].append(album)
+    for artists in chunks(albums_of, _ARTISTS_A_QUERY):
+        albums = {album for artist in artists for album in albums_of[artist]}
+        theirs = table.c.artist_id.in_(artists), table.c.album_id.in_(albums)
+        yield from store.rows(rows_of(table, *theirs, *where, columns=columns))
 
 
 def _tracks_by_any(
     store: Catalogue,
-    artist_ids: set[str],
+    albums: Collection[Row],
     also_by: Mapping[str, set[str]],
     album_ids: Collection[str],
 ) -> Iterator[Row]:
-    """The tracks of albums of the artists, also those stored under another one on the album."""
-    others = {each for album_id in album_ids for each in also_by.get(album_id, ())}
-    for ids in chunks(({"album_id": each} for each in sorted(album_ids)), _ALBUMS_AT_ONCE):
-        yield from _of_albums(
-            store, tables.spotify_tracks, artist_ids | others, [row["album_id"] for row in ids]
-        )
+    """The tracks of these of the albums, also those stored under another artist on the album."""
+    listed = {(row["artist_id"], row["album_id"]) for row in albums if row["album_id"] in album_ids}
+    others = {(artist, each) for each in album_ids for artist in also_by.get(each, ())}
+    return _of_albums(store, tables.spotify_tracks, listed | others, _TOLD_TRACK)
 
 
 def _stored_twice(store: Catalogue, watched: Collection[str]) -> dict[str, set[str]]:

@@ -20,6 +20,7 @@ from harmony_pipelines.clients.reports import (
 )
 from harmony_pipelines.domain.matching import Verdict
 from harmony_pipelines.domain.titles import artist_key
+from harmony_pipelines.steps.collector import collected_rarely
 
 FEED_REACHES_BACK = timedelta(days=90)
 """Counted from the latest release seen: no clock that jumps empties the feed."""
@@ -27,6 +28,7 @@ FEED_REACHES_BACK = timedelta(days=90)
 _MUSICBRAINZ_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
+@collected_rarely()
 def write_missing(store: Catalogue, folder: Path) -> list[Path]:
     """`missing_from_library` as CSV and as a page; what is hidden is not in them."""
     passed = Passed()

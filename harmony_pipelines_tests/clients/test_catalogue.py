@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, utc_text
@@ -37,6 +38,35 @@ def test_rows_are_replaced_whole(store: Catalogue) -> None:
     assert [found["beets_album_id"] for found in store.table(tables.beets_albums)] == [7]
     store.replace(tables.beets_albums, [])
     assert store.table(tables.beets_albums) == []
+
+
+def test_what_is_there_already_is_not_written_again(store: Catalogue) -> None:
+    written: list[str] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def _note(_: object, __: object, statement: str, *___: object) -> None:
+        written.extend(word for word in ("INSERT", "DELETE") if statement.startswith(word))
+
+    rows = [row(number) for number in range(3000)]
+    store.replace(tables.beets_albums, rows)
+    written.clear()
+    store.replace(tables.beets_albums, rows)
+    assert written == []
+    store.replace(tables.beets_albums, [*rows[:7], row(7, "y"), *rows[9:], row(3000)])
+    found = {each["beets_album_id"]: each["album"] for each in store.table(tables.beets_albums)}
+    assert (len(found), found[7], found[3000], 8 in found) == (3000, "y", "x", False)
+
+
+def test_rows_that_share_the_first_column_of_the_key_come_together(store: Catalogue) -> None:
+    def lack(artist: str, album: str) -> dict[str, str]:
+        return {"artist_id": artist, "album_id": album, "track_id": ""}
+
+    together = [lack(artist, f"s{number:04}") for artist in "ab" for number in range(1100)]
+    store.replace(tables.missing_from_library, together)
+    assert store.count(tables.missing_from_library) == 2200
+    with pytest.raises(ValueError, match="artist_id"):
+        store.replace(tables.missing_from_library, [*together, lack("a", "last")])
+    assert store.count(tables.missing_from_library) == 2200
 
 
 def test_several_tables_are_replaced_together_or_not_at_all(store: Catalogue) -> None:

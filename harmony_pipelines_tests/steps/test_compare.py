@@ -1,10 +1,12 @@
 import json
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.beets_config import BeetsConfig
@@ -48,6 +50,21 @@ class Shelf:
                 for number in (1, 2, 3)
             ],
         )  # fmt: skip
+
+    def add_listings(self, artists: int, text: str) -> None:
+        """Watch more artists, each with five albums that the library lacks, with a long text."""
+        ids = [f"m{number:04}" for number in range(artists)]
+        watched = {"partition_key": "k", "name": "Many", "paused": 0, "added_at": "2026"}
+        album = {
+            "name": "N", "artists": "[]", "album_type": "album", "album_group": "album",
+            "spotify_url": text, "first_seen_at": "2026", "last_seen_at": "2026",
+        }  # fmt: skip
+        more = [{"artist_id": each, "groups": '["album"]', **watched} for each in ids]
+        self.store.save(tables.watchlist, more)
+        albums = [
+            {"artist_id": each, "album_id": f"{each}{n}", **album} for each in ids for n in range(5)
+        ]
+        self.store.save(tables.spotify_albums, albums)
 
     def _add_to_spotify(self, album_id: str, name: str) -> None:
         artists = json.dumps([{"id": ARTIST, "name": "Lumen Tide"}])
@@ -111,6 +128,56 @@ def test_what_the_user_ignores_is_hidden_and_keeps_its_row(shelf: Shelf) -> None
     assert compare.missing(shelf.store, load_settings(), 9) == compare.Missing(0, 0, [])
     [hidden] = [r for r in shelf.store.table(tables.missing_from_library) if r["album_id"] == "s2"]
     assert (row["hidden_reason"], hidden["hidden_reason"] is not None) == (None, True)
+
+
+def test_an_album_of_several_artists_lacks_a_track_whoever_it_is_stored_under(shelf: Shelf) -> None:
+    other = {"artist_id": "a2", "name": "Night Ferry"}
+    watched = {"partition_key": "k2", "paused": 0, "added_at": "2026", "groups": '["album"]'}
+    shelf.store.save(tables.watchlist, [other | watched])
+    shelf.store.save(tables.spotify_artists, [other])
+    [album] = shelf.store.table(tables.spotify_albums, tables.spotify_albums.c.album_id == "s1")
+    shelf.store.save(tables.spotify_albums, [album | {"artist_id": "a2"}])
+    with shelf.store.writing() as connection:
+        tracks = tables.spotify_tracks.c
+        moved = sa.update(tables.spotify_tracks).where(tracks.album_id == "s1")
+        connection.execute(moved.values(artist_id="a2"))
+        items = tables.beets_tracks
+        connection.execute(sa.delete(items).where(items.c.beets_item_id == 2))
+
+    settings = load_settings()
+    [match] = compare.match(shelf.store, settings)
+    assert (match["album_id"], match["verdict"]) == ("s1", "matched")
+    assert compare.missing(shelf.store, settings, 9).tracks == 2
+    stored = shelf.store.table(tables.missing_from_library)
+    assert [(row["artist_id"], row["album_id"], row["track_id"]) for row in stored] == [
+        ("a1", "s1", "s1t2"),
+        ("a1", "s2", ""),
+        ("a2", "s1", "s1t2"),
+    ]
+
+
+def test_an_album_of_several_artists_is_no_rival_of_itself(shelf: Shelf) -> None:
+    [album] = shelf.store.table(tables.spotify_albums, tables.spotify_albums.c.album_id == "s1")
+    shelf.store.save(tables.spotify_albums, [album | {"artist_id": "a2", "removed_at": "2026"}])
+    [match] = compare.match(shelf.store, load_settings())
+    assert (match["album_id"], match["verdict"]) == ("s1", "matched")
+    assert [each["album_id"] for each in json.loads(match["candidates"])] == ["s1"]
+
+
+def test_reports_hold_a_part_of_a_large_catalogue(shelf: Shelf) -> None:
+    text = "https://x/" + 10_000 * "x"
+    shelf.add_listings(800, text)
+    settings = load_settings()
+    tracemalloc.start()
+    compare.match(shelf.store, settings)
+    _, matching = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    found = compare.missing(shelf.store, settings, shown=9)
+    _, missing = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.albums == 4001
+    stored = 4000 * len(text)
+    assert max(matching, missing) < stored / 2, f"{matching / stored:.2f}, {missing / stored:.2f}"
 
 
 def test_only_what_is_shown_is_news_latest_first(shelf: Shelf) -> None:
