@@ -13,8 +13,11 @@ class Bench:
     folder: Path
     quick: bool
     say: Callable[[str], None] = print
-    times: int = 5
-    """How often each side of a comparison is measured."""
+
+    @property
+    def times(self) -> int:
+        """How often each side of a comparison is measured."""
+        return self.size(5, 3)
 
     def size(self, full: int, quick: int) -> int:
         """How large a measurement is; a quick run makes do with less."""

@@ -42,7 +42,7 @@ _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 def rows(bench: Bench) -> Iterator[Row]:
     """An app with pages of ten: the first fill, then day after day; new releases come meanwhile."""
-    artists, days = bench.size(300, 60), bench.size(30, 6)
+    artists, days = bench.size(300, 40), bench.size(30, 3)
     home = Home(bench.place("requests"))
     environment = home.environment()
     told = in_process(a_month, environment, home=str(home.harmony), artists=artists, days=days)

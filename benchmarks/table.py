@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _HEAD = ("what", "against", "ratio", "must be", "", "ours", "theirs", "medians of")
+_FIGURES = (2, 5, 6, 7)
+"""The columns that stand to the right."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,13 @@ def markdown(rows: Iterable[Row]) -> str:
     """The table, padded so that it can be read as it is."""
     cells = [_HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD))]
-    lines = [_line(line, widths) for line in cells]
-    return "\n".join([lines[0], _line(["-" * width for width in widths], widths), *lines[1:]])
+    rule = [_rule(column, width) for column, width in enumerate(widths)]
+    head, *lines = (_line(line, widths) for line in cells)
+    return "\n".join([head, _line(rule, widths), *lines])
+
+
+def _rule(column: int, width: int) -> str:
+    return f"{'-' * (width - 1)}:" if column in _FIGURES else "-" * width
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -57,5 +64,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    padded = (
+        cell.rjust(width) if column in _FIGURES else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
     return f"| {' | '.join(padded)} |"
