@@ -149,6 +149,7 @@ def test_loading_imports_nothing_heavy() -> None:
         "feedgenerator",
         "httpx",
         "mutagen",
+        "pandas",
         "PIL",
         "rapidfuzz",
         "spotipy",
