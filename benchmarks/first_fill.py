@@ -18,7 +18,7 @@ LATENCY_S, IN_FLIGHT = 0.05, 8
 
 def rows(bench: Bench) -> Iterator[Row]:
     """`refresh_catalogue` until nobody is due, in `extended`, in its own process."""
-    artists = bench.size(500, 40)
+    artists = bench.size(500, 24)
     what = f"first fill of {artists} artists x {ALBUMS} albums, `extended`"
     with serving(artists=artists, albums=ALBUMS, tracks=TRACKS) as server:
         figures = in_turn(bench.times, lambda: _ours(bench, server), lambda: _bare(server))

@@ -13,7 +13,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     Both start the same interpreter; on a machine that also does other things only the processor
     time is the import's own.
     """
-    times = bench.size(11, 5)
+    times = bench.size(11, 3)
     figures = in_turn(times, lambda: _seconds("harmony_pipelines.definitions"), _dagster)
     yield at_most(
         "`import harmony_pipelines.definitions`, CPU", "`import dagster`", figures, 1.15,

@@ -12,7 +12,7 @@ from benchmarks.table import Row, at_most
 
 def rows(bench: Bench) -> Iterator[Row]:
     """One process that refreshes all of them, in as many runs as that takes."""
-    many, few = bench.size(2000, 400), bench.size(200, 40)
+    many, few = bench.size(2000, 200), bench.size(200, 20)
     with serving(artists=many) as server:
 
         def peak(artists: int) -> float:

@@ -19,7 +19,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     """`new_releases`, `album_matches` and `missing_from_library`, whole against a tenth."""
     import statistics
 
-    artists, in_library = bench.size(5000, 200), bench.size(20_000, 800)
+    artists, in_library = bench.size(5000, 80), bench.size(20_000, 320)
     whole, tenth = Home(bench.place("reports")), Home(bench.place("reports-tenth"))
     fill(whole, artists, ALBUMS, TRACKS, in_library)
     fill(tenth, artists // TENTH, ALBUMS, TRACKS, in_library // TENTH)

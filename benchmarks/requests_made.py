@@ -42,7 +42,7 @@ _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 def rows(bench: Bench) -> Iterator[Row]:
     """An app with pages of ten: the first fill, then day after day; new releases come meanwhile."""
-    artists, days = bench.size(300, 40), bench.size(30, 3)
+    artists, days = bench.size(300, 16), bench.size(30, 3)
     home = Home(bench.place("requests"))
     environment = home.environment()
     told = in_process(a_month, environment, home=str(home.harmony), artists=artists, days=days)
@@ -72,6 +72,7 @@ def a_month(home: str, artists: int, days: int) -> dict[str, Any]:
             "SPOTIPY_CLIENT_SECRET": server.client_secret,
             "HARMONY_SPOTIFY_API_URL": server.api_url,
             "HARMONY_SPOTIFY_ACCOUNTS_URL": server.accounts_url,
+            "HARMONY_SPOTIFY_PROFILE": "development",
             **AS_FAST_AS_POSSIBLE,
         }
         for number in range(days * RUNS_A_DAY):
