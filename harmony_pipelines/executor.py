@@ -19,8 +19,9 @@ from harmony_pipelines.clients.processes import MARK, identity, module_command
 from harmony_pipelines.domain.errors import HarmonyError
 from harmony_pipelines.endings import job_of, tell_when_over
 from harmony_pipelines.last_word import say_last
-from harmony_pipelines.launcher import missing_fences
+from harmony_pipelines.launcher import LocalRunLauncher, missing_fences
 from harmony_pipelines.runs import (
+    LIMIT_TAG,
     MAX_RUNTIME_TAG,
     WORKER_TAG,
     effective_limit,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 3600
 _LAST_SECONDS = 2.0
+_WATCHDOG_SECONDS = 10
+"""What the watchdog may take, on a busy machine, to say that a run is past its limit."""
+
 _NOT_OVER = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 _DOGS: list[subprocess.Popen[bytes]] = []
 """Watchdogs that had to act: they outlive their run by moments."""
@@ -96,7 +100,7 @@ class DeadlineExecutor(dg.Executor):
         settings = _settings()
         most = settings.run_max_seconds if settings else _DEFAULT_LIMIT
         limit = effective_limit(run.tags, most)
-        tags = {MAX_RUNTIME_TAG: str(limit), WORKER_TAG: identity(), **origin_tags(run)}
+        tags = {WORKER_TAG: identity(), **_limit_tags(instance, limit), **origin_tags(run)}
         instance.add_run_tags(run.run_id, tags)
         for warning in settings.warnings if settings else ():
             plan_context.log.warning(warning)
@@ -114,6 +118,17 @@ class DeadlineExecutor(dg.Executor):
         with _watched(orders), _ended_if_interrupted(orders, until, instance):
             events = self._inner.execute(plan_context, execution_plan)
             yield from tell_when_over(run, instance, events, until, plan_context.log)
+
+
+def _limit_tags(instance: dg.DagsterInstance, limit: int) -> dict[str, str]:
+    """The limit in the run's tags.
+
+    Dagster's own launcher has the code server end a run. A worker that is frozen never answers, and
+    then that server starts no run any more; so there Dagster comes after the watchdog.
+    """
+    if isinstance(instance.run_launcher, LocalRunLauncher):
+        return {MAX_RUNTIME_TAG: str(limit)}
+    return {LIMIT_TAG: str(limit), MAX_RUNTIME_TAG: str(limit + _WATCHDOG_SECONDS)}
 
 
 def _end_at_once() -> None:

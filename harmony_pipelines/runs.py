@@ -21,6 +21,9 @@ RETRY_TAG = "harmony/retry"
 """On a run that refreshes only the artists whose last refresh failed and is due again."""
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
+LIMIT_TAG = "harmony/limit"
+"""The limit of a run whose `dagster/max_runtime` says when Dagster may act too: later."""
+
 WORKER_TAG = "harmony/worker"
 """The identity of the process in which a run is at work."""
 
@@ -69,7 +72,7 @@ def run_limit(context: Context, settings: Settings) -> int:
 def effective_limit(tags: Mapping[str, str], most: int) -> int:
     """The smaller of the limit in a run's tags and the most that any run may take, in seconds."""
     with suppress(ValueError):
-        tagged = int(float(tags.get(MAX_RUNTIME_TAG, "")))
+        tagged = int(float(tags.get(LIMIT_TAG) or tags.get(MAX_RUNTIME_TAG, "")))
         return min(most, tagged) if tagged > 0 else most
     return most
 

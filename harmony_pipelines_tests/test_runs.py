@@ -7,7 +7,15 @@ import pytest
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
-from harmony_pipelines.runs import ARTIST_TAG, STARTED_BY_TAG, origin_tags, still_running
+from harmony_pipelines.runs import (
+    ARTIST_TAG,
+    LIMIT_TAG,
+    MAX_RUNTIME_TAG,
+    STARTED_BY_TAG,
+    effective_limit,
+    origin_tags,
+    still_running,
+)
 from harmony_pipelines_tests.conftest import Home
 
 _OVER = [dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE]
@@ -93,3 +101,20 @@ def test_a_run_that_names_one_artist_is_found_by_it(
     named = home.refresh(instance, artists=[key])
     wanted = dg.RunsFilter(tags={ARTIST_TAG: key})
     assert [run.run_id for run in instance.get_runs(wanted)] == [named.run_id]
+
+
+@pytest.mark.parametrize(
+    ("tags", "limit"),
+    [
+        pytest.param({}, 60, id="none of its own"),
+        pytest.param({MAX_RUNTIME_TAG: "30"}, 30, id="its own"),
+        pytest.param({MAX_RUNTIME_TAG: "90"}, 60, id="more than any may take"),
+        pytest.param({MAX_RUNTIME_TAG: "soon"}, 60, id="no number"),
+        pytest.param({MAX_RUNTIME_TAG: "0"}, 60, id="nothing"),
+        pytest.param({LIMIT_TAG: "30", MAX_RUNTIME_TAG: "40"}, 30, id="Dagster may act later"),
+    ],
+)
+def test_a_run_s_limit_is_the_smaller_of_its_own_and_the_most_that_any_may_take(
+    tags: dict[str, str], limit: int
+) -> None:
+    assert effective_limit(tags, 60) == limit

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harmony_pipelines.domain.errors import ErrorCode
-from harmony_pipelines.runs import MAX_RUNTIME_TAG, WORKER_TAG
+from harmony_pipelines.runs import LIMIT_TAG, MAX_RUNTIME_TAG, WORKER_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import Dev, wait_until
 from harmony_pipelines_tests.lifecycle.hang_matrix import (
     CELLS,
@@ -101,10 +101,17 @@ def test_the_watchdog_alone_holds_where_dagster_yaml_is_not_ours(tmp_path):
         for record in place.records():
             wait_until(lambda run=record.dagster_run: not left_of(run), SLACK_SECONDS)
             assert record.dagster_run.status is dg.DagsterRunStatus.FAILURE
+            assert_dagster_comes_after_the_watchdog(record.dagster_run)
 
         healthy = dev.launch("healthy")
         wait_until(lambda: is_over(dev, healthy), 120)
         assert dev.runs()[healthy] == "SUCCESS"
+
+
+def assert_dagster_comes_after_the_watchdog(run: dg.DagsterRun) -> None:
+    """Its own launcher would wedge the code server over a worker that is frozen."""
+    assert run.tags[LIMIT_TAG] == str(LIMIT_SECONDS)
+    assert int(run.tags[MAX_RUNTIME_TAG]) > LIMIT_SECONDS
 
 
 def test_a_scheduled_run_that_hangs_and_a_queued_one_end_too(place):
