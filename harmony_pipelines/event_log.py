@@ -26,22 +26,26 @@ class EventLog(SqliteEventLogStorage):
 
     def __init__(self, like: SqliteEventLogStorage) -> None:
         super().__init__(str(Path(like.path_for_shard(INDEX_SHARD_NAME)).parent))
+        self._initialized_dbs = like._initialized_dbs
         self._engines: dict[str, Engine] = {}
         self._held: list[EventLogEntry] | None = None
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        with self._db_lock, self._engine(shard).begin() as connection:
-            yield connection
+        if shard in self._initialized_dbs:
+            with self._db_lock, self._engine(shard).begin() as connection:
+                yield connection
+        else:  # Dagster looks at its tables first, and logs that it does
+            with super()._connect(shard) as connection:
+                yield connection
 
     def _engine(self, shard: str) -> Engine:
         if shard not in self._engines:
-            engine = self._engines[shard] = create_engine(
+            self._engines[shard] = create_engine(
                 self.conn_string_for_shard(shard),
                 poolclass=StaticPool,
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             )
-            self._initdb(engine)
         return self._engines[shard]
 
     def close(self) -> None:

@@ -136,3 +136,14 @@ def test_dagster_has_its_own_log_again_after_the_block(instance: dg.DagsterInsta
     with event_log_kept_open(instance):
         assert instance.event_log_storage is not before
     assert instance.event_log_storage is before
+
+
+@pytest.mark.timeout(60)
+def test_what_is_logged_while_events_are_stored_becomes_events_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    all_of_them = {"python_logs": {"python_log_level": "DEBUG", "managed_python_loggers": ["root"]}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), QUIET | all_of_them) as instance:
+        told = seen(instance, run(instance, together=True))["told"]
+    assert told == [(key, artist) for artist in ARTISTS for key in ASSETS]
