@@ -1,8 +1,6 @@
 """The clock of the machine is set back an hour, before a run and in the middle of one."""
 
-import contextlib
 import shutil
-import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -41,11 +39,6 @@ def clock(user: User, tmp_path: Path) -> Clock:
     return Clock(user, tmp_path)
 
 
-def make_all_due(user: User) -> None:
-    with contextlib.closing(sqlite3.connect(user.home.database)) as connection, connection:
-        connection.execute("UPDATE refresh_state SET next_due_at = '2000-01-01T00:00:00Z'")
-
-
 def all_refreshed(user: User, job: subprocess.Popen[str]) -> str:
     """What the job says last; it failed nobody and left nobody due."""
     printed, logged = job.communicate(timeout=120)
@@ -63,7 +56,7 @@ def test_runs_by_a_clock_that_was_set_back_do_all_that_is_due(user: User, clock:
     assert "0 of 0 due" in all_refreshed(user, user.job("refresh_catalogue"))
     assert user.server.count() == asked
 
-    make_all_due(user)
+    user.make_all_due()
     assert "3 of 3 due" in all_refreshed(user, user.job("refresh_catalogue"))
     assert "in 11 files" in all_refreshed(user, user.job("embed_artwork"))
 

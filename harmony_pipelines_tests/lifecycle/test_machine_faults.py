@@ -80,10 +80,6 @@ class Here:
         found = sorted(path for path in self.home.music.rglob("*") if path.is_file())
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
-    def make_all_due(self) -> None:
-        with contextlib.closing(sqlite3.connect(self.home.database)) as connection, connection:
-            connection.execute("UPDATE refresh_state SET next_due_at = '2000-01-01T00:00:00Z'")
-
     def refreshes_all(self) -> None:
         """The next run finds all artists due and refreshes them."""
         assert self._rows("SELECT DISTINCT status FROM refresh_state") == [("complete",)]
@@ -99,7 +95,7 @@ def here(user: User, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("DAGSTER_HOME")
     here = Here(user, instance)
     here.works()
-    here.make_all_due()
+    user.make_all_due()
     return here
 
 

@@ -137,12 +137,12 @@ def test_runs_that_succeed_and_fail_store_and_print_no_secret(hidden: Planted) -
     user.server.expire_tokens()
     hidden.hook.status, taken = 500, len(hidden.hook.messages)
     assert hidden.job("check_setup") == 1
-    user.rows("UPDATE refresh_state SET next_due_at = '2000-01-01T00:00:00Z'")
+    user.make_all_due()
     assert hidden.job("refresh_catalogue") == 1
 
     user.server.faults.clear()
     user.environment["SPOTIPY_CLIENT_SECRET"] += "x"
-    user.rows("UPDATE refresh_state SET next_due_at = '2000-01-01T00:00:00Z'")
+    user.make_all_due()
     assert hidden.job("refresh_catalogue") == 1
 
     assert tokens_of(user.server)
@@ -167,7 +167,7 @@ def test_the_ui_and_its_processes_show_no_secret(hidden: Planted) -> None:
         first = ui.launch("refresh_catalogue")
         wait_until(lambda: ui.runs()[first] == "SUCCESS", 120)
         hidden.user.server.faults.add("artist_albums", echo(hidden.user.server), times=None)
-        hidden.user.rows("UPDATE refresh_state SET next_due_at = '2000-01-01T00:00:00Z'")
+        hidden.user.make_all_due()
         second = ui.launch("refresh_catalogue")
         wait_until(lambda: ui.runs()[second] == "FAILURE", 120)
         commands = "\n".join(ui.processes().values())

@@ -80,6 +80,9 @@ class User:
         locks = self.home.database.parent / "locks"
         return [path for path in locks.rglob("*") if path.is_file() and holder_of(path)]
 
+    def make_all_due(self):
+        self.rows("UPDATE refresh_state SET next_due_at = '2000-01-01T00:00:00Z'")
+
     def rows(self, query):
         with sqlite3.connect(self.home.database) as connection:
             return connection.execute(query).fetchall()
