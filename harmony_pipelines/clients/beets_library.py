@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import stat
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harmony_pipelines.clients.beets_config import BeetsConfig
-from harmony_pipelines.clients.beets_tables import digest, read_tables
+from harmony_pipelines.clients.beets_tables import digest, read_paths, read_tables
+from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.database_copy import FILES, copy_database
 from harmony_pipelines.clients.file_errors import file_error
-from harmony_pipelines.clients.folders import Found, fingerprints, look_at
+from harmony_pipelines.clients.folders import Found, Told, fingerprints, look_at, telling_of
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.library import LibraryPaths
@@ -31,10 +31,10 @@ from harmony_pipelines.domain.library_rows import (
 )
 from harmony_pipelines.domain.paths import path_text
 
-_SAMPLED_FILES = 200
 _ROWS_BETWEEN_LOOKS = 100
-_PATH, _ALBUM_ID, _SPOTIFY_ID = map(ITEM_COLUMNS.index, ("path", "album_id", "spotify_album_id"))
+_ALBUM_ID, _SPOTIFY_ID = map(ITEM_COLUMNS.index, ("album_id", "spotify_album_id"))
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True)
@@ -108,20 +108,28 @@ class BeetsLibrary:
                 self.config.database, Path(folder), deadline, self._limits.settle_seconds
             )
 
+    @collected_rarely()
     def snapshot(self, deadline: Deadline) -> LibrarySnapshot:
         """All albums and tracks with what their files say; the files are not opened."""
         with self.private_copy(deadline) as copy:
-            albums, items = read_tables(copy, self.config.database, deadline)
-        here = [self._path_here(item[_PATH]) for item in items]
-        self._check_sample(items, here, deadline)
-        files = _Files()
-        tracks = list(self._tracks(items, here, files, deadline))
+            stored = read_paths(copy, self.config.database, deadline)
+            here = [self._path_here(path) for path in stored]
+            asked, seconds = [path or b"" for path in here], self._limits.share_seconds
+            with telling_of(asked, copy.parent, deadline, seconds) as told:
+                albums, items = read_tables(copy, self.config.database, deadline)
+                tracks = list(_tracks(items, here, deadline))
+                files = told()
+        warnings = _warnings(asked, files)
+        _refuse_lost(stored, here, files)
+        for track, (_, size, mtime) in zip(tracks, files, strict=True):
+            if size >= 0:
+                track["size"], track["mtime"] = size, mtime
         known = {album["id"] for album in albums} | {None}
         strays = [track for track in tracks if track["beets_album_id"] not in known]
         for track in strays:
             track["beets_album_id"] = None
         return LibrarySnapshot(
-            self._albums(albums, items, tracks), tracks, [*_stray(strays), *files.warnings()]
+            self._albums(albums, items, tracks), tracks, [*_stray(strays), *warnings]
         )
 
     def _found(self, deadline: Deadline) -> Found:
@@ -140,37 +148,6 @@ class BeetsLibrary:
                 "that `beet config` calls `library` (usually library.db).",
                 path=str(database),
             )
-
-    def _check_sample(
-        self, items: Sequence[RawItem], here: Sequence[bytes | None], deadline: Deadline
-    ) -> None:
-        """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
-        named = [number for number, path in enumerate(here) if path]
-        sample = named[:: max(1, len(named) // _SAMPLED_FILES)]
-        if not sample:
-            return
-        paths = [here[number] or b"" for number in sample]
-        found = look_at(paths, deadline, self._limits.share_seconds)
-        lost = [index for index, what in enumerate(found) if what is not Found.FILE]
-        if len(lost) * 2 > len(sample):
-            stored = _stored_path(items[sample[lost[0]]][_PATH]) or b""
-            raise _not_mapped(stored, paths[lost[0]], f"{len(lost)} of {len(sample)}")
-
-    def _tracks(
-        self,
-        items: Sequence[RawItem],
-        here: Sequence[bytes | None],
-        files: "_Files",
-        deadline: Deadline,
-    ) -> Iterator[LibraryRow]:
-        for number, (item, path) in enumerate(zip(items, here, strict=True)):
-            if number % _ROWS_BETWEEN_LOOKS == 0:
-                deadline.check()
-            told = None if path is None else files.told(path)
-            row = track_row(item, None if path is None else path_text(path))
-            row["size"] = told and told.st_size
-            row["mtime"] = told and told.st_mtime_ns
-            yield row
 
     def _albums(
         self, albums: Sequence[RawRow], items: Sequence[RawItem], tracks: Sequence[LibraryRow]
@@ -205,35 +182,40 @@ def _stored_path(value: object) -> bytes | None:
     return value if isinstance(value, bytes) and value else None
 
 
-class _Files:
-    """Asks the system about audio files and remembers those it may not ask about."""
+def _tracks(
+    items: Sequence[RawItem], here: Sequence[bytes | None], deadline: Deadline
+) -> Iterator[LibraryRow]:
+    for number, (item, path) in enumerate(zip(items, here, strict=True)):
+        if number % _ROWS_BETWEEN_LOOKS == 0:
+            deadline.check()
+        yield track_row(item, None if path is None else path_text(path))
 
-    def __init__(self) -> None:
-        self._denied: list[bytes] = []
 
-    def told(self, path: bytes) -> os.stat_result | None:
-        """What the system tells of a file; None if there is none, an error if it cannot say."""
-        try:
-            told = os.stat(path)  # noqa: PTH116 (bytes: not every path is text)
-        except ValueError:  # a NUL byte within
-            return None
-        except PermissionError:
-            self._denied.append(path)
-            return None
-        except OSError as error:
-            if error.errno in _NOT_THERE:
-                return None
-            raise file_error(Path(os.fsdecode(path)), error) from error
-        return told if stat.S_ISREG(told.st_mode) else None
+def _refuse_lost(
+    stored: Sequence[Raw], here: Sequence[bytes | None], files: Sequence[Told]
+) -> None:
+    """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
+    lost = [number for number, told in enumerate(files) if told[1] < 0 and here[number]]
+    named = len(here) - here.count(None)
+    if len(lost) * 2 > named:
+        first = lost[0]
+        how_many = f"{len(lost)} of {named}"
+        raise _not_mapped(_stored_path(stored[first]) or b"", here[first] or b"", how_many)
 
-    def warnings(self) -> list[str]:
-        """What the user should know of the files."""
-        if not self._denied:
-            return []
-        return [
-            f"{len(self._denied)} files are in folders that this user may not enter, for example "
-            f"{path_text(self._denied[0])}; they count as missing."
-        ]
+
+def _warnings(paths: Sequence[bytes], files: Sequence[Told]) -> list[str]:
+    """What the user should know of the files; raises where the system could not say."""
+    faults = [(path, told[0]) for path, told in zip(paths, files, strict=True) if told[0]]
+    for path, error in faults:
+        if error not in _NOT_THERE | _MAY_NOT:
+            raise file_error(Path(os.fsdecode(path)), OSError(error, os.strerror(error)))
+    denied = [path for path, error in faults if error in _MAY_NOT]
+    if not denied:
+        return []
+    return [
+        f"{len(denied)} files are in folders that this user may not enter, for example "
+        f"{path_text(denied[0])}; they count as missing."
+    ]
 
 
 def _stray(strays: Sequence[LibraryRow]) -> list[str]:

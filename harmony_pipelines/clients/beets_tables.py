@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ _CREDITS = (
     ("albums", "album_attributes", ("albumartist", "spotify_artist_id", "mb_albumartistid")),
     ("items", "item_attributes", ("artist", "spotify_artist_id", "mb_artistid")),
 )
-_PATHS = ("path", "artpath")
+_PATHS = "SELECT CAST(path AS BLOB) FROM items ORDER BY id"
 _NEEDED = {"albums": {"id"}, "items": {"id", "album_id", "path"}}
 _STEPS_BETWEEN_LOOKS = 100_000
 _as_text = partial(str, encoding="utf-8", errors="replace")
@@ -43,11 +43,24 @@ def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRo
     Items are tuples, in the order of ITEM_COLUMNS: a library has many.
     """
     with _opened(copy, named, deadline) as connection:
-        connection.text_factory = _as_text
-        return (
-            _rows(connection, *_ALBUMS),
-            connection.execute(_selected(connection, *_ITEMS)).fetchall(),
-        )
+        try:
+            return _read_as(str, connection)
+        except sqlite3.OperationalError:  # among others, where a text is not UTF-8
+            return _read_as(_as_text, connection)
+
+
+def read_paths(copy: Path, named: Path, deadline: Deadline) -> list[Raw]:
+    """The items' paths as they are stored, in the order of the items."""
+    with _opened(copy, named, deadline) as connection:
+        return [path for (path,) in connection.execute(_PATHS)]
+
+
+def _read_as(
+    text: Callable[[bytes], str], connection: sqlite3.Connection
+) -> tuple[list[RawRow], list[RawItem]]:
+    connection.text_factory = text
+    items = connection.execute(_selected(connection, *_ITEMS)).fetchall()
+    return _rows(connection, *_ALBUMS), items
 
 
 def read_credits(copy: Path, named: Path, deadline: Deadline) -> list[tuple[Raw, ...]]:
@@ -76,11 +89,11 @@ def _opened(copy: Path, named: Path, deadline: Deadline) -> Iterator[sqlite3.Con
 
 
 def digest(copy: Path, named: Path, deadline: Deadline) -> str:
-    """The SHA-256 of all that `read_tables` gives: equal where nothing we look at has changed."""
+    """The SHA-256 of all that is read here: equal where nothing we look at has changed."""
     found = hashlib.sha256()
     with _opened(copy, named, deadline) as connection:
-        for source in (_ALBUMS, _ITEMS):
-            for row in connection.execute(_selected(connection, *source)):
+        for selected in (_selected(connection, *_ALBUMS), _selected(connection, *_ITEMS), _PATHS):
+            for row in connection.execute(selected):
                 found.update(repr(row).encode())
     return found.hexdigest()
 
@@ -137,6 +150,6 @@ def _selected(
         return "NULL"
 
     def stored(column: str) -> str:
-        return f"CAST({source(column)} AS BLOB)" if column in _PATHS else source(column)
+        return f"CAST({source(column)} AS BLOB)" if column == "artpath" else source(column)
 
     return f"SELECT {', '.join(map(stored, wanted))} FROM {table} AS t ORDER BY t.id"

@@ -2,14 +2,18 @@
 
 import errno
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
-from harmony_pipelines.clients.file_errors import STALE, file_error
+from harmony_pipelines.clients.file_errors import STALE, file_error, speaking_of
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.paths import path_text
@@ -39,6 +43,24 @@ for line in sys.stdin:
         print("?", error.strerror)
 """
 
+_TELL = """
+import os, stat, struct, sys
+latest = 2**63 - 1
+for path in sys.stdin.buffer.read().split(b"\\0")[:-1]:
+    try:
+        found = os.stat(path)
+        size = found.st_size if stat.S_ISREG(found.st_mode) else -1
+        told = 0, size, max(-latest, min(found.st_mtime_ns, latest))
+    except OSError as error:
+        told = error.errno, -1, 0
+    os.write(1, struct.pack("3q", *told))
+"""
+_TOLD = struct.Struct("3q")
+_LATEST = 2**63 - 1
+
+Told = tuple[int, int, int]
+"""The number of an error or 0, then a file's size in bytes, or -1, and its mtime in nanoseconds."""
+
 
 class Found(StrEnum):
     """What is at a path."""
@@ -64,6 +86,67 @@ def look_at(paths: Sequence[bytes], deadline: Deadline, seconds: float = 10.0) -
     return found
 
 
+def mtime_of(found: os.stat_result) -> int:
+    """When the file was changed, in nanoseconds; no further from 1970 than a database can hold."""
+    return max(-_LATEST, min(found.st_mtime_ns, _LATEST))
+
+
+@contextmanager
+def telling_of(
+    paths: Sequence[bytes], folder: Path, deadline: Deadline, seconds: float = 10.0
+) -> Iterator[Callable[[], list[Told]]]:
+    """Have the system asked of many files meanwhile; what is given waits for all that it told.
+
+    As in `look_at` a child process asks, and is killed once nothing was told for `seconds`. Its
+    question and its answers are files in `folder` while it works.
+    """
+    made = partial(TemporaryFile, buffering=0, dir=folder)
+    with made() as question, made() as answers:
+        with speaking_of(folder):
+            left = memoryview(_separated_by_nul(paths))
+            while left:
+                left = left[question.write(left) :]
+            question.seek(0)
+        process = subprocess.Popen(
+            _child(_TELL), stdin=question, stdout=answers, stderr=subprocess.PIPE
+        )
+        try:
+            yield partial(_all_told, process, answers, paths, deadline, seconds)
+        finally:
+            _end(process)
+
+
+def _all_told(
+    process: subprocess.Popen[bytes],
+    answers: BinaryIO,
+    paths: Sequence[bytes],
+    deadline: Deadline,
+    seconds: float,
+) -> list[Told]:
+    told = 0
+    while process.returncode is None:
+        try:
+            process.communicate(timeout=deadline.limit(seconds))
+        except subprocess.TimeoutExpired as slow:
+            deadline.check()
+            before, told = told, os.fstat(answers.fileno()).st_size // _TOLD.size
+            if told == before:
+                raise _hung(paths[min(told, len(paths) - 1)], process.pid, seconds) from slow
+    answers.seek(0)
+    all_told = answers.read()
+    if len(all_told) != len(paths) * _TOLD.size:
+        raise _ended_early()
+    return list(_TOLD.iter_unpack(all_told))
+
+
+def _separated_by_nul(paths: Sequence[bytes]) -> bytes:
+    """The paths, each with a NUL byte after it; one with such a byte in it is nowhere."""
+    joined = b"\0".join([*paths, b""])
+    if joined.count(b"\0") == len(paths):
+        return joined
+    return _separated_by_nul([b"" if b"\0" in path else path for path in paths])
+
+
 def fingerprints(paths: Sequence[bytes], deadline: Deadline, seconds: float = 10.0) -> list[str]:
     """Inode, size, time of change and first bytes of each file as text; of none it is `-`.
 
@@ -86,9 +169,7 @@ def fingerprints(paths: Sequence[bytes], deadline: Deadline, seconds: float = 10
 
 def _asked(program: str, paths: Sequence[bytes], deadline: Deadline, seconds: float) -> bytes:
     """What the child said of the paths, unless it took too long."""
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen(_child(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         return process.communicate(_one_a_line(paths), timeout=deadline.limit(seconds))[0]
     except subprocess.TimeoutExpired as slow:
@@ -97,6 +178,10 @@ def _asked(program: str, paths: Sequence[bytes], deadline: Deadline, seconds: fl
         raise _hung(paths[min(seen, len(paths) - 1)], process.pid, seconds) from slow
     finally:
         _end(process)
+
+
+def _child(program: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", program]
 
 
 def _ended_early() -> HarmonyError:
@@ -117,7 +202,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     with suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=_REAP_SECONDS)
-    for pipe in (process.stdin, process.stdout):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         with suppress(OSError):  # what was still to be written has no reader any more
             if pipe is not None:
                 pipe.close()

@@ -12,7 +12,6 @@ LibraryRow = dict[str, str | int | None]
 ITEM_COLUMNS = (
     "id",
     "album_id",
-    "path",
     "title",
     "artist",
     "disc",
@@ -21,7 +20,7 @@ ITEM_COLUMNS = (
     "isrc",
     "spotify_album_id",
 )
-"""What an item is read as."""
+"""What an item is read as, beside its path."""
 
 _BIGGEST = 2**63 - 1
 _LAST_YEAR = 9999
@@ -49,8 +48,8 @@ def album_row(
 
 
 def track_row(item: RawItem, path: str | None) -> LibraryRow:
-    """A row of `beets_tracks`, but for what its file says."""
-    beets_id, album_id, _, title, artist, disc, track, length, isrc, _ = item
+    """A row of `beets_tracks`, as of a track that has no file."""
+    beets_id, album_id, title, artist, disc, track, length, isrc, _ = item
     return {
         "beets_item_id": _id(beets_id),
         "beets_album_id": whole_of(album_id),
@@ -61,6 +60,8 @@ def track_row(item: RawItem, path: str | None) -> LibraryRow:
         "track": whole_of(track),
         "duration_ms": milliseconds_of(length),
         "isrc": text_of(isrc),
+        "size": None,
+        "mtime": None,
     }
 
 
@@ -90,10 +91,10 @@ def milliseconds_of(seconds: Raw) -> int | None:
     if seconds is None:
         return None
     try:
-        duration = float(seconds)
+        duration = float(seconds) * 1000
     except ValueError:
         return None
-    return whole_of(round(duration * 1000)) if math.isfinite(duration * 1000) else None
+    return whole_of(round(duration)) if math.isfinite(duration) else None
 
 
 def _id(value: Raw) -> int:

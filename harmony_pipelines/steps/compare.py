@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.beets_library import BeetsLibrary
 from harmony_pipelines.clients.catalogue import Catalogue, Row, chunks, rows_of
+from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.spool import spool
 from harmony_pipelines.clients.watchlist import read_decisions
 from harmony_pipelines.domain.deadline import Deadline
@@ -34,7 +35,6 @@ from harmony_pipelines.domain.missing import (
     missing_from_library,
 )
 from harmony_pipelines.settings import Settings
-from harmony_pipelines.steps.collector import collected_rarely
 from harmony_pipelines.steps.search_albums import searched_albums
 
 _FRONT = [column.name for column in tables.beets_tracks.columns if "front" in column.name]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harmony_pipelines.clients.catalogue import Row
 from harmony_pipelines.clients.embedding import PrepareOptions, WayBack, prepare_front
+from harmony_pipelines.clients.folders import mtime_of
 from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.safe_write import Prepared, changed_meanwhile
 from harmony_pipelines.domain.covers import (
@@ -196,7 +197,7 @@ class Embedding(FileWork):
             work,
             {
                 "size": now.st_size,
-                "mtime": now.st_mtime_ns,
+                "mtime": mtime_of(now),
                 "has_front": 1,
                 "front_sha256": work.cover.sha256,
                 "front_width": work.cover.width,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
+from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.reports import (
     Passed,
     missing_csv,
@@ -20,7 +21,6 @@ from harmony_pipelines.clients.reports import (
 )
 from harmony_pipelines.domain.matching import Verdict
 from harmony_pipelines.domain.titles import artist_key
-from harmony_pipelines.steps.collector import collected_rarely
 
 FEED_REACHES_BACK = timedelta(days=90)
 """Counted from the latest release seen: no clock that jumps empties the feed."""

@@ -16,6 +16,7 @@ from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.delta import Delta
 from harmony_pipelines.clients.embedding import EmbedOptions, embed_front, put_back
 from harmony_pipelines.clients.file_errors import shown
+from harmony_pipelines.clients.folders import mtime_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import read_front
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -227,7 +228,7 @@ class Restoring(FileWork):
                 "beets_item_id": track["beets_item_id"],
                 "path": row["path"],
                 "size": now.st_size,
-                "mtime": now.st_mtime_ns,
+                "mtime": mtime_of(now),
                 "has_front": int(row["sha256"] is not None),
                 "front_sha256": row["sha256"],
                 "front_width": row["width"],

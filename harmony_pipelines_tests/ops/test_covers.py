@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,23 @@ def test_the_job_embeds_covers_and_a_second_run_writes_nothing(user: User) -> No
     assert user.run().success
     assert (user.metadata()["embedded"], user.stamps(), user.server.count()) == (0, before, 0)
     assert len(user.rows()) == told["embedded"] + told["skipped"]
+
+
+def test_a_file_changed_in_a_century_that_no_database_holds_is_one_like_any_other(
+    user: User,
+) -> None:
+    far = datetime(2400, 1, 1, tzinfo=UTC).timestamp()
+    files = list(user.home.music.rglob("*.*"))
+    for file in files:
+        os.utime(file, (far, far), follow_symlinks=False)
+    if files[0].lstat().st_mtime != far:
+        pytest.skip("this file system has no such time")
+
+    assert user.run().success
+    assert user.metadata()["embedded"] > 0
+    before = user.stamps()
+    assert user.run().success
+    assert user.stamps() == before
 
 
 def test_covers_that_no_run_waits_for_are_forgotten_also_by_a_run_without_work(user: User) -> None:

@@ -18,7 +18,7 @@ import pytest
 from harmony_pipelines.clients import tables
 from harmony_pipelines.definitions import defs
 from harmony_pipelines.demo import faults
-from harmony_pipelines.demo.library import make_library
+from harmony_pipelines.demo.library import DemoLibrary, make_library
 from harmony_pipelines.demo.library_data import load_library
 from harmony_pipelines_tests.conftest import Home, failure_in
 from harmony_pipelines_tests.small_library import SmallLibrary, front, image
@@ -279,11 +279,30 @@ def test_a_share_on_which_a_system_call_does_not_return_is_named_in_time(
     tmp_path: Path, hangs: str
 ) -> None:
     library = make_library(tmp_path, load_library()[:1], with_oddities=False)
-    track = sorted(library.music_directory.rglob("*.*"))[0]
+    track = sorted(library.music_directory.rglob("*.*"))[2]
     path = library.database if hangs == "library.db" else track
+    reason, seconds, named = _snapshot_with(library, [path], "delay_enter=100000000")
+    assert (reason, named) == ("share_hung", str(path))
+    assert float(seconds) < 30
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace makes a system call fail")
+@pytest.mark.parametrize(("error", "reason"), [("ESTALE", "share_stale"), ("EIO", "io_error")])
+def test_files_that_the_system_cannot_tell_of_are_not_taken_for_a_wrong_path(
+    tmp_path: Path, error: str, reason: str
+) -> None:
+    library = make_library(tmp_path, load_library()[:1], with_oddities=False)
+    tracks = sorted(library.music_directory.rglob("*.*"))
+    said, _, named = _snapshot_with(library, tracks, f"error={error}")
+    assert (said, Path(named) in tracks) == (reason, True)
+
+
+def _snapshot_with(library: DemoLibrary, paths: list[Path], fault: str) -> list[str]:
+    """What a snapshot says, and after how many seconds, where calls to look at the paths fail."""
     calls = "stat,lstat,newfstatat,statx,open,openat"
-    command = ["strace", "-f", "-qq", "-o", os.devnull, "-P", str(path)]
-    command += ["-e", f"trace={calls}", "-e", f"inject={calls}:delay_enter=100000000"]
+    command = ["strace", "-f", "-qq", "-o", os.devnull, *(f"-P{path}" for path in paths)]
+    command += ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
     command += [sys.executable, "-c", _ASK, str(library.database), str(library.music_directory)]
     asking = subprocess.Popen(
         command,
@@ -296,6 +315,4 @@ def test_a_share_on_which_a_system_call_does_not_return_is_named_in_time(
         assert asking.stdout
         said = asking.stdout.readline()
         os.killpg(asking.pid, signal.SIGKILL)  # strace itself would wait for the call to return
-    reason, seconds, named = said.split(maxsplit=2)
-    assert (reason, named.strip()) == ("share_hung", str(path))
-    assert float(seconds) < 30
+    return said.strip().split(maxsplit=2)

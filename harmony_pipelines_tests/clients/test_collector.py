@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from harmony_pipelines.steps.collector import collected_rarely
+from harmony_pipelines.clients.collector import collected_rarely
 
 
 def test_the_collector_is_as_it_was_afterwards_also_after_a_fault() -> None:
