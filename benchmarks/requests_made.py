@@ -5,6 +5,9 @@
 | first look | 1 + Σ of max(1, ⌈listed / 10⌉) over groups + bodies + further pages of 50 tracks |
 | each later look | 1 if at most 10 were listed the last time, else one a group |
 | a new release | 1 for its body, and one a further 50 tracks |
+| a body that is due again | the same |
+
+Which artists and bodies are due is read from the database before each run, not worked out anew.
 """
 
 import math
@@ -81,6 +84,7 @@ def a_month(home: str, artists: int, days: int) -> dict[str, Any]:
             if number and number % (2 * RUNS_A_DAY) == 0:
                 _release(catalogue, ids[number % len(ids)], f"News {number}")
             formulas.visit(ids if not number else _due(store))
+            formulas.read(_bodies_due(store))
             while job.execute_in_process(instance=instance).output_for_node("refresh_artists")[
                 "due"
             ]:
@@ -110,10 +114,14 @@ class Formulas:
             for album in albums:
                 if album.album_id not in self._bodies:
                     self._bodies.add(album.album_id)
-                    self.requests["albums"] += 1
-                    self.requests["album_tracks"] += max(
-                        0, math.ceil(len(album.tracks) / _TRACK_PAGE) - 1
-                    )
+                    self.read([album.album_id])
+
+    def read(self, album_ids: list[str]) -> None:
+        """Count the body of each, with all its tracks."""
+        for album_id in album_ids:
+            pages = math.ceil(len(self.catalogue.albums[album_id].tracks) / _TRACK_PAGE)
+            self.requests["albums"] += 1
+            self.requests["album_tracks"] += max(0, pages - 1)
 
 
 def _listings(albums: list[Album], listed_before: int | None) -> int:
@@ -149,6 +157,14 @@ def _due(store: Store) -> list[str]:
     now = utc_text(datetime.now(UTC))
     due = tables.refresh_state.c.next_due_at <= now
     return [row["artist_id"] for row in store.table(tables.refresh_state, due)]
+
+
+def _bodies_due(store: Store) -> list[str]:
+    album, now = tables.spotify_albums.c, utc_text(datetime.now(UTC))
+    due = store.table(
+        tables.spotify_albums, album.body_due_at <= now, album.fetched_at.is_not(None)
+    )
+    return [row["album_id"] for row in due]
 
 
 def _grow_older(store: Store, by: timedelta) -> None:
