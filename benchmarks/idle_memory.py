@@ -29,7 +29,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     Both run side by side: memory does not care. It is counted proportionally (PSS), so that what
     processes share counts once.
     """
-    times, settle = bench.size(bench.times, 1), bench.size(15, 5)
+    times, settle = bench.size(bench.times, 1), bench.size(10, 5)
     found: list[list[float]] = [[], []]
     for _ in range(times):
         ours, empty = Home(bench.place("idle")), Home(bench.place("idle-empty"))

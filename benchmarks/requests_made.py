@@ -37,7 +37,7 @@ from harmony_pipelines.demo.entities import Album
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 
 GROUPS = ("album", "single")
-RUNS_A_DAY = 4
+RUNS_A_DAY = 2
 _BETWEEN = timedelta(days=1) / RUNS_A_DAY
 _PAGE, _TRACK_PAGE = 10, 50
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -59,7 +59,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 
 def a_month(home: str, artists: int, days: int) -> dict[str, Any]:
-    """Run the job four times a day; between runs all that is stored grows older."""
+    """Run the job twice a day; between runs all that is stored grows older."""
     catalogue = _catalogue(artists)
     job = defs.resolve_job_def("refresh_catalogue")
     ids = list(catalogue.artists)
