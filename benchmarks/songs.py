@@ -9,7 +9,6 @@ numbers, which no reader of tags looks at.
 import io
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from harmony_pipelines.clients.pictures_flac import FlacTags
@@ -44,11 +43,11 @@ def _opus(sample: bytes, size: int) -> bytes:
     body = b"".join(page.body for page in sound) * 2
     page = Page(0, 0, 2 * sound[-1].position, sound[0].serial, 0, lacing, body)
     made = [
-        replace(page, number=number, position=number * page.position)
+        page._replace(number=number, position=number * page.position)
         for number in range(1, 1 + size // page.length)
     ]
-    made = [replace(each, number=each.number + len(head) - 1) for each in made]
-    made[-1] = replace(made[-1], flags=_LAST_PAGE)
+    made = [each._replace(number=each.number + len(head) - 1) for each in made]
+    made[-1] = made[-1]._replace(flags=_LAST_PAGE)
     return b"".join(page.render() for page in (*head, *made))
 
 

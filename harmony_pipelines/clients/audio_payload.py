@@ -24,7 +24,7 @@ from harmony_pipelines.clients.pictures_mp4 import (
     offsets_in,
 )
 from harmony_pipelines.clients.pictures_ogg import Page, pages
-from harmony_pipelines.clients.splice import blocks_of, read_at, size_of
+from harmony_pipelines.clients.splice import BLOCK, blocks_of, read_at, size_of
 from harmony_pipelines.clients.trailing_tags import trailing_tags
 
 _SOUND_CHUNKS = (b"fmt ", b"fact", b"data", b"COMM", b"FVER", b"SSND")
@@ -35,7 +35,7 @@ _ASF_STREAMS = bytes.fromhex("9107dcb7b7a9cf118ee600c00c205365")
 def fingerprint(path: Path) -> str:
     """The hash of the file's audio payload, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=32)
-    with speaking_of(path), path.open("rb") as file:
+    with speaking_of(path), path.open("rb", BLOCK) as file:
         for part in _payload(file, path):
             digest.update(part)
     return digest.hexdigest()
@@ -44,7 +44,7 @@ def fingerprint(path: Path) -> str:
 def common_fingerprint(path: Path, copy: Path) -> str | None:
     """The fingerprint of both files' audio, compared byte by byte; None where it differs."""
     digest = hashlib.blake2b(digest_size=32)
-    with speaking_of(path), path.open("rb") as one, copy.open("rb") as other:
+    with speaking_of(path), path.open("rb", BLOCK) as one, copy.open("rb", BLOCK) as other:
         for part, its_twin in zip_longest(_payload(one, path), _payload(other, path)):
             if part != its_twin:
                 return None
@@ -106,11 +106,13 @@ def _ogg(file: BinaryIO, container: Container) -> Iterator[bytes]:
         in_order = page.number == numbers.get(page.serial, page.number - 1) + 1
         numbers[page.serial] = page.number
         end = page.start + page.length
-        if headers <= 0 or end == page.length:
+        is_header = headers > 0
+        headers -= _packets_ended(page) if is_header else 0
+        if not is_header or page.start == 0:
             order = bytes([in_order, page.is_whole])
-            yield order + struct.pack("<BqI", page.flags, page.position, page.serial)
-            yield page.lacing + page.body
-        headers -= _packets_ended(page)
+            place = struct.pack("<BqI", page.flags, page.position, page.serial)
+            yield order + place + page.lacing
+            yield page.body
     yield from blocks_of(file, end, size_of(file))
 
 

@@ -104,21 +104,23 @@ def write_with_front(
     """
     named = named or path
     edits: Sequence[Edit] = ()
-    with _tags(path, named) as (container, tags, _):
+    with _tags(path, named, BLOCK) as (container, tags, _):
         if cover is not None and not as_it_was:
             _check(named, container, cover)
         front = tags.front()
         if cover is not None or front is not None:
             edits = tags.edits(cover)
-    with path.open("rb") as source, to.open("wb", buffering=BLOCK) as target:
+    with path.open("rb", BLOCK) as source, to.open("wb", BLOCK) as target:
         write_edited(source, edits, target)
     return front and FrontCover.of(front[1], front[0])
 
 
 @contextmanager
-def _tags(path: Path, named: Path | None = None) -> Iterator[tuple[Container, _Tags, BinaryIO]]:
+def _tags(
+    path: Path, named: Path | None = None, buffering: int = -1
+) -> Iterator[tuple[Container, _Tags, BinaryIO]]:
     named = named or path
-    with speaking_of(named), path.open("rb") as file:
+    with speaking_of(named), path.open("rb", buffering) as file:
         container = container_of(file, named)
         yield container, _TAGS[container](file), file
 

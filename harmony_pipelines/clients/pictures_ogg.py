@@ -5,8 +5,7 @@ import binascii
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from harmony_pipelines.clients.front_cover import NewCover, position_of_front
 from harmony_pipelines.clients.pictures_flac import NO_PICTURE, PictureBlock, picture_or_none
@@ -22,9 +21,8 @@ _HEADERS_AFTER_FIRST = {b"\x01vorbis": 2, b"OpusHead": 1}
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-@dataclass(frozen=True)
-class Page:
-    """One page of an Ogg file."""
+class Page(NamedTuple):
+    """One page of an Ogg file; a song has some thousand, each made and looked at several times."""
 
     start: int
     flags: int
@@ -47,15 +45,15 @@ class Page:
 
     def right_checksum(self) -> int:
         """The checksum of the page as it is."""
-        return _checksum(self._raw(0))
+        return _checksum(self._head(0), self.body)
 
     def render(self) -> bytes:
         """The page's bytes with the right checksum."""
-        return self._raw(self.right_checksum())
+        return self._head(self.right_checksum()) + self.body
 
-    def _raw(self, checksum: int) -> bytes:
+    def _head(self, checksum: int) -> bytes:
         fields = (_CAPTURE, 0, self.flags, self.position, self.serial, self.number)
-        return _HEAD.pack(*fields, checksum, len(self.lacing)) + self.lacing + self.body
+        return _HEAD.pack(*fields, checksum, len(self.lacing)) + self.lacing
 
 
 def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
@@ -70,9 +68,8 @@ def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
         body = file.read(length)
         if magic != _CAPTURE or len(lacing) != count or len(body) != length:
             return
-        page = Page(at, flags, position, serial, number, lacing, body, checksum)
-        yield page
-        at += page.length
+        yield Page(at, flags, position, serial, number, lacing, body, checksum)
+        at += _HEAD.size + count + length
 
 
 class OggTags:
@@ -186,7 +183,7 @@ def _paged(packets: list[bytes], first: Page, last: Page) -> list[Page]:
         content = body[at : at + sum(part)]
         new.append(Page(0, flags, position, first.serial, number, part, content))
         at += len(content)
-    new[-1] = replace(new[-1], flags=new[-1].flags | (last.flags & _LAST), position=last.position)
+    new[-1] = new[-1]._replace(flags=new[-1].flags | (last.flags & _LAST), position=last.position)
     return new
 
 
@@ -199,7 +196,7 @@ def _renumbered(file: BinaryIO, last: Page, shift: int) -> Iterator[Edit]:
     for page in pages(file, at):
         at = page.start + page.length
         if page.serial == last.serial and not is_over:
-            new = replace(page, number=(page.number + shift) % (1 << 32))
+            new = page._replace(number=(page.number + shift) % (1 << 32))
             fields = struct.pack("<II", new.number, new.right_checksum())
             yield Edit(page.start + 18, len(fields), fields)
             is_over = bool(page.flags & _LAST)
@@ -225,7 +222,9 @@ def _picture(comment: bytes) -> PictureBlock | None:
     return picture_or_none(raw)
 
 
-def _checksum(raw: bytes) -> int:
+def _checksum(*parts: bytes) -> int:
     """Ogg's CRC-32: zlib's polynomial with the bits the other way round and no inversions."""
-    crc = zlib.crc32(raw.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{crc:032b}"[::-1], 2)
+    crc = 0xFFFFFFFF
+    for part in parts:
+        crc = zlib.crc32(part.translate(_REVERSED), crc)
+    return int(f"{crc ^ 0xFFFFFFFF:032b}"[::-1], 2)
