@@ -13,6 +13,7 @@ from harmony_pipelines.clients.splice import BLOCK, Edit, size_of
 
 _CAPTURE = b"OggS"
 _HEAD = struct.Struct("<4sBBqIIIB")
+_NUMBER_AT = 18
 _CONTINUED, _LAST = 1, 4
 _UNFINISHED = -1
 _PICTURE_KEY = b"METADATA_BLOCK_PICTURE="
@@ -196,11 +197,20 @@ def _renumbered(file: BinaryIO, last: Page, shift: int) -> Iterator[Edit]:
     for page in pages(file, at):
         at = page.start + page.length
         if page.serial == last.serial and not is_over:
-            new = page._replace(number=(page.number + shift) % (1 << 32))
-            fields = struct.pack("<II", new.number, new.right_checksum())
-            yield Edit(page.start + 18, len(fields), fields)
+            yield _numbered(page, (page.number + shift) % (1 << 32))
             is_over = bool(page.flags & _LAST)
     _check_no_page_begins(file, at + 1)  # at `at` one may begin that the end of the file cuts off
+
+
+def _numbered(page: Page, number: int) -> Edit:
+    """What gives the page another number; a checksum that was wrong stays so.
+
+    It is linear: it changes by what the change alone would have, nothing but zeros behind it.
+    """
+    change = struct.pack("<I", page.number ^ number)
+    checksum = page.checksum ^ _checksum(change, zeros=page.length - _NUMBER_AT - len(change))
+    fields = struct.pack("<II", number, checksum)
+    return Edit(page.start + _NUMBER_AT, len(fields), fields)
 
 
 def _check_no_page_begins(file: BinaryIO, start: int) -> None:
@@ -222,9 +232,10 @@ def _picture(comment: bytes) -> PictureBlock | None:
     return picture_or_none(raw)
 
 
-def _checksum(*parts: bytes) -> int:
+def _checksum(*parts: bytes, zeros: int = 0) -> int:
     """Ogg's CRC-32: zlib's polynomial with the bits the other way round and no inversions."""
     crc = 0xFFFFFFFF
     for part in parts:
         crc = zlib.crc32(part.translate(_REVERSED), crc)
-    return int(f"{crc ^ 0xFFFFFFFF:032b}"[::-1], 2)
+    crc = zlib.crc32(bytes(zeros), crc) ^ 0xFFFFFFFF
+    return int(f"{crc:032b}"[::-1], 2)

@@ -10,6 +10,7 @@ from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.pictures import accepted_mimes, read_front, tags_without_front
 from harmony_pipelines.clients.pictures_flac import PictureBlock
 from harmony_pipelines.clients.pictures_id3 import Id3Tag
+from harmony_pipelines.clients.pictures_ogg import pages
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines_tests.audio_files import (
     SAMPLES,
@@ -274,6 +275,23 @@ class TestOgg:
             entry = file.read_bytes().split(b"METADATA_BLOCK_PICTURE=")[1]
             start = base64.b64decode(entry[:80])
             assert struct.unpack(">3I", start[22:34]) == measures
+
+    @pytest.mark.parametrize("name", ["tone.ogg", "tone.opus"])
+    def test_pages_behind_the_cover_stay_whole_and_a_broken_one_broken(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        file = sample(name, tmp_path)
+        raw = bytearray(file.read_bytes())
+        raw[-1] ^= 1
+        file.write_bytes(raw)
+        with file.open("rb") as opened:
+            *_, before = pages(opened)
+        replace_front(file, a_jpeg(200_000))
+        with file.open("rb") as opened:
+            *whole, after = pages(opened)
+        assert after.number > before.number
+        assert all(page.is_whole for page in whole)
+        assert after.checksum ^ after.right_checksum() == before.checksum ^ before.right_checksum()
 
     def test_pages_cut_off_in_the_middle_are_refused(self, tmp_path: Path) -> None:
         file = sample("tone.ogg", tmp_path)
