@@ -8,9 +8,8 @@ import hashlib
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -19,6 +18,7 @@ from harmony_pipelines.clients.splice import BLOCK, blocks_of, read_at, size_of
 
 _FROM_START, _FROM_END, _PICTURE, _NOTHING = range(4)
 _STEP = 1 << 10
+_HASHED_AT_ONCE = 1 << 20
 _ALIKE = 0.9
 _LARGEST = 64 << 20
 """What may be written down at most: more says that the two files have little in common."""
@@ -113,8 +113,13 @@ class FormerFile:
         return _difference(found, self._differences[at : at + length])
 
 
-def delta_between(old: Path, new: Path, picture: bytes | None) -> Delta | None:
-    """How `old` comes from `new` and the picture that was displaced; None if not at all cheaply."""
+def delta_between(
+    old: Path, new: Path, picture: bytes | None, hashes: Callable[[], tuple[str, str]]
+) -> Delta | None:
+    """How `old` comes from `new` and the picture that was displaced; None if not at all cheaply.
+
+    `hashes` are asked for last: see `hashes_of`, which somebody else may be at work on meanwhile.
+    """
     with old.open("rb") as old_file, new.open("rb") as new_file:
         place = _place_of(picture, old_file) if picture else None
         wanted, newer = WholeFile(old_file), WholeFile(new_file)
@@ -128,7 +133,7 @@ def delta_between(old: Path, new: Path, picture: bytes | None) -> Delta | None:
             if runs and (runs[-1].source, runs[-1].differs) == (run.source, run.differs):
                 run = run._replace(length=runs.pop().length + run.length)
             runs.append(run)
-        old_sha256, new_sha256 = _sha256(old_file), _sha256(new_file)
+    old_sha256, new_sha256 = hashes()
     return Delta(
         old_sha256=old_sha256,
         old_size=wanted.size,
@@ -154,15 +159,18 @@ def write_out(whole: Readable, path: Path) -> str:
     return digest.hexdigest()
 
 
+def hashes_of(old: Path, new: Path) -> tuple[str, str]:
+    """The SHA-256 of both files."""
+    return sha256_of(old), sha256_of(new)
+
+
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of the whole file."""
-    with path.open("rb") as file:
-        return _sha256(file)
-
-
-def _sha256(file: BufferedReader) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 of the whole file, in large blocks: another thread may be at work meanwhile."""
+    digest, block = hashlib.sha256(), memoryview(bytearray(_HASHED_AT_ONCE))
+    with path.open("rb", buffering=0) as file:
+        while length := file.readinto(block):
+            digest.update(block[:length])
+    return digest.hexdigest()
 
 
 class _Sources:

@@ -19,13 +19,14 @@ from harmony_pipelines.clients.delta import (
     Readable,
     WholeFile,
     delta_between,
+    hashes_of,
     sha256_of,
     write_out,
 )
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import Contents, read_front, read_tags, write_with_front
-from harmony_pipelines.clients.pool import both
+from harmony_pipelines.clients.pool import beside
 from harmony_pipelines.clients.safe_write import (
     Prepared,
     WriteOptions,
@@ -165,10 +166,9 @@ def prepare_front(
     def verify(original: Path, copy: Path) -> WayBack:
         wanted = _Change(_hash(old), _hash(cover))
         with _unchanged(path):
-            audio, delta = both(
-                partial(_verified, original, before, copy, wanted),
-                partial(delta_between, original, copy, old.data if old else None),
-            )
+            hashes = beside(partial(hashes_of, original, copy))
+            audio = _verified(original, before, copy, wanted)
+            delta = delta_between(original, copy, old.data if old else None, hashes)
         if old is not None:
             options.keep_old(old.data)
         return WayBack(audio, copy.stat().st_size, delta)

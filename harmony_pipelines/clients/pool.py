@@ -3,13 +3,12 @@
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from functools import partial
+from concurrent.futures import Future
 from itertools import islice
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Other = TypeVar("Other")
 
 
 def in_pool(
@@ -60,23 +59,15 @@ def _results(
             yield result
 
 
-def both(here: Callable[[], Result], there: Callable[[], Other]) -> tuple[Result, Other]:
-    """The results of two works done at the same time, the second in a thread of its own.
+def beside(work: Callable[[], Result]) -> Callable[[], Result]:
+    """Begin a work in a thread of its own; what it returns or raises comes of the call for it."""
+    done: Future[Result] = Future()
 
-    What `here` raises is raised at once; what `there` raises, when both are over.
-    """
-    done: queue.SimpleQueue[Callable[[], Other]] = queue.SimpleQueue()
-
-    def work() -> None:
+    def run() -> None:
         try:
-            result = there()
-            done.put(lambda: result)
+            done.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            done.put(partial(_raise, error))
+            done.set_exception(error)
 
-    threading.Thread(target=work, name="beside", daemon=True).start()
-    return here(), done.get()()
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
+    threading.Thread(target=run, name="beside", daemon=True).start()
+    return done.result

@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harmony_pipelines.clients.delta import (
     Readable,
     WholeFile,
     delta_between,
+    hashes_of,
     sha256_of,
     write_out,
 )
@@ -30,7 +32,7 @@ def test_a_few_bytes_lead_back_from_a_file_with_a_cover(file: Path, tmp_path: Pa
     assert front
     new.write_bytes(old.read_bytes())
     replace_front(new, a_jpeg(50_000))
-    delta = delta_between(old, new, front.data)
+    delta = delta_between(old, new, front.data, partial(hashes_of, old, new))
     assert delta
     most = 2000 if file.suffix not in (".ogg", ".opus") else 34_000  # a picture in base 64
     assert len(delta.packed()) < most
@@ -51,7 +53,7 @@ def test_whatever_the_two_are_the_old_one_comes_back(
     one, other = folder / "one", folder / "other"
     one.write_bytes(b"".join(old))
     other.write_bytes(b"".join([*new, *shared]))
-    delta = delta_between(one, other, picture or None)
+    delta = delta_between(one, other, picture or None, partial(hashes_of, one, other))
     assert delta
     assert rebuilt(other, (delta, picture)) == one.read_bytes()
 
@@ -70,7 +72,7 @@ def test_what_has_nothing_in_common_has_no_delta(tmp_path: Path) -> None:
         for _ in range(65):
             file.write(b"\1" * (1 << 20))
     other.write_bytes(b"")
-    assert delta_between(one, other, None) is None
+    assert delta_between(one, other, None, partial(hashes_of, one, other)) is None
 
 
 def rebuilt(newest: Path, *ways: tuple[Delta, bytes]) -> bytes:
@@ -85,6 +87,6 @@ def rebuilt(newest: Path, *ways: tuple[Delta, bytes]) -> bytes:
 
 
 def _delta(old: Path, new: Path) -> Delta:
-    delta = delta_between(old, new, None)
+    delta = delta_between(old, new, None, partial(hashes_of, old, new))
     assert delta
     return delta
