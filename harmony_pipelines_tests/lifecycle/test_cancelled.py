@@ -24,7 +24,7 @@ SOON = 5
 LARGE_FILE_BYTES = 4 << 30
 """Far more than is copied in the moment that it takes to say stop; as good as nothing on disk."""
 
-LARGE_LIBRARY_TRACKS = 60_000
+LARGE_LIBRARY_TRACKS = 150_000
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
