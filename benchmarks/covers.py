@@ -5,6 +5,7 @@ measured, and of what a byte costs nothing: copying, hashing and syncing, for us
 Longer ones would take the whole past five minutes, most of it for making files as they were.
 """
 
+import hashlib
 import io
 import os
 import random
@@ -20,7 +21,7 @@ from benchmarks.data import make_beets_database
 from benchmarks.home import Home
 from benchmarks.measure import in_process, in_turn, run
 from benchmarks.songs import song
-from benchmarks.table import Row, at_most
+from benchmarks.table import Row, at_most, for_colour
 
 FORMATS = ("mp3", "flac", "m4a", "opus")
 TRACKS_AN_ALBUM = 10
@@ -43,7 +44,9 @@ def rows(bench: Bench) -> Iterator[Row]:
         seconds.append(sum(second["steps"].values()))
         return first["steps"]["embed_covers"]
 
-    op, beets, floor = in_turn(bench.times, ours, library.beets, library.floor)
+    op, beets, floor, hashed = in_turn(
+        bench.times, ours, library.beets, library.floor, lambda: library.floor(is_hashed=True)
+    )
     what = (
         f"embedding a {COVER_BYTES // 1000} KB cover in {library.files:,} files of "
         f"{SONG_BYTES >> 20} MiB, inside the op"
@@ -55,6 +58,12 @@ def rows(bench: Bench) -> Iterator[Row]:
     yield at_most(
         "the same", "copy + fsync + rename of the same files", [op, floor], 2.0, times=bench.times
     )
+    yield for_colour(
+        "copy + fsync + rename with the hashes that undo to the byte and `beet mv` need: SHA-256 "
+        "of the old file and of the new one, BLAKE2b of the audio",
+        "copy + fsync + rename of the same files",
+        [hashed, floor], times=bench.times,
+    )  # fmt: skip
     [first, second] = _medians(firsts, seconds)
     yield at_most(
         "second run over them, all ops of `embedded_artwork`", "first run",
@@ -115,7 +124,7 @@ class _Library:
         start_up = run([*beet, "embedart", "-y", "id:0"], environment).wall_s
         return run([*beet, "embedart", "-y"], environment).wall_s - start_up
 
-    def floor(self) -> float:
+    def floor(self, *, is_hashed: bool = False) -> float:
         """What the disk takes: each file copied, synced, renamed over itself; no folder synced.
 
         They are the files as ours or beets left them: what they wrote has to be written.
@@ -130,6 +139,10 @@ class _Library:
                 shutil.copyfileobj(source, target)
                 target.flush()
                 os.fsync(target.fileno())
+            if is_hashed:
+                _hash(file, "sha256")
+                _hash(copy, "sha256")
+                _hash(copy, "blake2b")
             copy.replace(file)
         return time.perf_counter() - began
 
@@ -159,6 +172,11 @@ def embed(files: int) -> dict[str, Any]:
         for step in stats
     }
     return {"steps": {name: took[name] for name in _STEPS}}
+
+
+def _hash(file: Path, algorithm: str) -> None:
+    with file.open("rb") as opened:
+        hashlib.file_digest(opened, algorithm)
 
 
 def _bin() -> str:

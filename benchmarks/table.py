@@ -32,6 +32,15 @@ def at_most(  # noqa: PLR0913  a row has as many columns
     return Row(what, against, ratio, f"≤ {bound:g}", ratio <= bound, *told, times)
 
 
+def for_colour(
+    what: str, against: str, figures: Sequence[float], *, times: int, unit: str = "s"
+) -> Row:
+    """A row without a bound, which says what lies between two others."""
+    ours, theirs = figures
+    told = shown(ours, unit), shown(theirs, unit)
+    return Row(what, against, ours / theirs, "-", True, *told, times)
+
+
 def shown(figure: float, unit: str) -> str:
     """A figure in seconds, milliseconds or MiB, or as a number."""
     if unit == "MiB":
@@ -56,7 +65,7 @@ def _rule(column: int, width: int) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-    holds = "holds" if row.holds else "OVER"
+    holds = "" if row.bound == "-" else "holds" if row.holds else "OVER"
     return (
         *(row.what, row.against, ratio, row.bound, holds, row.ours, row.theirs),
         str(row.times),

@@ -73,8 +73,10 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
             connection.exec_driver_sql("BEGIN")
         else:
             is_durable = connection.get_execution_options().get(_DURABLE, True)
-            level = "FULL" if is_durable else "NORMAL"
-            connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+            if connection.info.get(_DURABLE) != is_durable:  # as the last on this connection was
+                level = "FULL" if is_durable else "NORMAL"
+                connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+                connection.info[_DURABLE] = is_durable
             _begin_writing(connection, busy_seconds)
 
     return engine
@@ -136,8 +138,12 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     One that need not be durable is not waited for until the disk has it: no death of a process
     undoes it, but a power cut may, with nothing else harmed. The next durable one makes it so.
     """
-    with database_errors(engine), engine.execution_options(**{_DURABLE: durable}).begin() as opened:
-        yield opened
+    with (
+        database_errors(engine),
+        engine.connect() as connection,
+        connection.execution_options(**{_DURABLE: durable}).begin(),
+    ):
+        yield connection
 
 
 def upsert(

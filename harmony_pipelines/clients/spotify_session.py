@@ -181,13 +181,28 @@ class BoundedSession(requests.Session):
                         f"{self.config.most_bytes} bytes; it was left unread.",
                         endpoint=_endpoint(url),
                     )
-        whole = requests.Response()
+        whole = _WholeResponse()
         whole.status_code = response.status_code
         whole.headers = response.headers
         whole.url = response.url
         whole.encoding = "utf-8"
         whole.raw = io.BytesIO(bytes(body))
         return whole
+
+
+class _WholeResponse(requests.Response):
+    """What was read; spotipy makes a text of all of its JSON for its log, kept or not."""
+
+    def json(self, **options: Any) -> Any:
+        answer = super().json(**options)
+        return _Unspoken(answer) if isinstance(answer, dict) else answer
+
+
+class _Unspoken(dict[str, Any]):
+    """A JSON object of which nothing is told, which takes no time either."""
+
+    def __repr__(self) -> str:
+        return "{…}"
 
 
 def open_spotify(session: BoundedSession, credentials: ClientCredentials) -> Spotify:

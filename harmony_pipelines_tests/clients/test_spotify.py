@@ -774,7 +774,7 @@ def test_no_secret_and_no_token_is_ever_shown(
         spotify.server.faults.add("artists", fault, times=3)
     for _ in range(5):
         try:
-            shown.append(str(client.artist(spotify.artist_id)))
+            shown.append(json.dumps(client.artist(spotify.artist_id)))
         except HarmonyError as error:
             shown += [str(error), repr(error), str(error.as_dict())]
     everything = " ".join([*shown, caplog.text])
@@ -782,6 +782,12 @@ def test_no_secret_and_no_token_is_ever_shown(
     assert SECRET not in everything
     assert "Basic " not in everything
     assert not list(tmp_path.glob(".cache*"))
+
+
+def test_no_text_is_made_of_an_answer_for_a_log_that_nobody_keeps(spotify: Spotify) -> None:
+    answer = spotify.client().artist(spotify.artist_id)
+    assert answer["name"] == "Sigur Rós"
+    assert (f"{answer}", str(answer), repr(answer)) == ("{…}",) * 3
 
 
 def test_a_server_that_echoes_the_credentials_does_not_get_them_into_a_message(
