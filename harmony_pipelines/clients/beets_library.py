@@ -32,6 +32,8 @@ from harmony_pipelines.domain.library_rows import (
 from harmony_pipelines.domain.paths import path_text
 
 _ROWS_BETWEEN_LOOKS = 100
+_MOST_OBJECTS = 1_000_000
+"""All of them are rows, which are kept to the end in any case."""
 _ALBUM_ID, _SPOTIFY_ID = map(ITEM_COLUMNS.index, ("album_id", "spotify_album_id"))
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
@@ -108,7 +110,7 @@ class BeetsLibrary:
                 self.config.database, Path(folder), deadline, self._limits.settle_seconds
             )
 
-    @collected_rarely()
+    @collected_rarely(_MOST_OBJECTS)
     def snapshot(self, deadline: Deadline) -> LibrarySnapshot:
         """All albums and tracks with what their files say; the files are not opened."""
         with self.private_copy(deadline) as copy:
