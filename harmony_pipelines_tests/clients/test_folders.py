@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ except HarmonyError as error:
 
 @given(st.lists(st.binary(max_size=20), max_size=30))
 def test_as_many_answers_come_as_paths_were_asked_about_whatever_they_are(paths):
-    with telling_of(paths, Path("/tmp"), Deadline.after(20)) as told:
+    with telling_of(paths, Path(tempfile.gettempdir()), Deadline.after(20)) as told:
         found = told()
 
     assert len(found) == len(paths)
