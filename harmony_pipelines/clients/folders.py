@@ -42,21 +42,19 @@ for line in sys.stdin:
     except OSError as error:
         print("?", error.strerror)
 """
-
-_TELL = """
+_TOLD = struct.Struct("3q")
+_LATEST = 2**63 - 1
+_TELL = f"""
 import os, stat, struct, sys
-latest = 2**63 - 1
 for path in sys.stdin.buffer.read().split(b"\\0")[:-1]:
     try:
         found = os.stat(path)
         size = found.st_size if stat.S_ISREG(found.st_mode) else -1
-        told = 0, size, max(-latest, min(found.st_mtime_ns, latest))
+        told = 0, size, max(-{_LATEST}, min(found.st_mtime_ns, {_LATEST}))
     except OSError as error:
         told = error.errno, -1, 0
-    os.write(1, struct.pack("3q", *told))
+    os.write(1, struct.pack("{_TOLD.format}", *told))
 """
-_TOLD = struct.Struct("3q")
-_LATEST = 2**63 - 1
 
 Told = tuple[int, int, int]
 """The number of an error or 0, then a file's size in bytes, or -1, and its mtime in nanoseconds."""
