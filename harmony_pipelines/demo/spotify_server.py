@@ -45,6 +45,7 @@ class SpotifyServer:
     client_secret: str = "demo-secret"
     port: int = 0
     latency_s: float = 0
+    """How long an answer takes, the making of it included."""
     clock: Callable[[], float] = time.monotonic
     """What the log tells the time by; asked once for each request, before it is answered."""
 
@@ -77,8 +78,9 @@ class SpotifyServer:
         @contextmanager
         def exchange(query: Query) -> Iterator[Answer]:
             with self._logged(query) as request:
-                http.stopping.wait(self.latency_s)
+                began = time.monotonic()
                 answer = endpoints.answer(query)
+                http.stopping.wait(self.latency_s - (time.monotonic() - began))
                 answer = self.faults.spoil(answer, request.family, query.target)
                 is_silent = answer.delivery in (Delivery.RESET, Delivery.HANG)
                 request.status = 0 if is_silent else answer.status
