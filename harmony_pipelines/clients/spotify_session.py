@@ -5,6 +5,7 @@ Importing this imports spotipy; whoever is imported by the definitions imports i
 
 import contextlib
 import io
+import json
 import logging
 import socket
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -133,8 +135,14 @@ class BoundedSession(requests.Session):
         self.config = config
         self.patience = patience
         self.trust_env = False
+        self._shares = like is not None
         for scheme in ("https://", "http://"):
             self.mount(scheme, like.adapters[scheme] if like else _Adapter(max_retries=0))
+
+    def close(self) -> None:
+        """Give the connections back, unless they are another's: spotipy closes what it drops."""
+        if not self._shares:
+            super().close()
 
     def request(self, method: Any, url: Any, *_: Any, **options: Any) -> requests.Response:
         """The whole answer; raises Refusal for what is no 2xx and HarmonyError for no answer."""
@@ -144,7 +152,6 @@ class BoundedSession(requests.Session):
             min(self.config.connect_seconds, seconds),
             min(self.config.read_seconds, seconds),
         )
-        options.update(stream=True, allow_redirects=False)
         exchange = _Exchange(lambda: self._whole_answer(method, url, options))
         response = self._awaited(exchange, seconds, str(url))
         if not 200 <= response.status_code < 300:
@@ -170,7 +177,7 @@ class BoundedSession(requests.Session):
     def _whole_answer(self, method: str, url: str, options: Any) -> requests.Response:
         """Read the body within its size, so that nobody waits for it outside the limits."""
         body = bytearray()
-        with super().request(method, url, **options) as response:
+        with self._sent(method, url, options) as response:
             for chunk in response.iter_content(_CHUNK_BYTES):
                 body += chunk
                 if len(body) > self.config.most_bytes:
@@ -189,12 +196,23 @@ class BoundedSession(requests.Session):
         whole.raw = io.BytesIO(bytes(body))
         return whole
 
+    def _sent(self, method: str, url: str, options: Any) -> requests.Response:
+        """The head of the answer; ours has nothing that a session would add to each request."""
+        request = requests.PreparedRequest()
+        headers = {**self.headers, **(options.get("headers") or {})}
+        given = {name: options.get(name) for name in ("data", "params")}
+        request.prepare(method, url, headers, **given)
+        return self.send(request, timeout=options["timeout"], stream=True, allow_redirects=False)
+
 
 class _WholeResponse(requests.Response):
     """What was read; spotipy makes a text of all of its JSON for its log, kept or not."""
 
-    def json(self, **options: Any) -> Any:
-        answer = super().json(**options)
+    def json(self, **_: Any) -> Any:
+        try:
+            answer = orjson.loads(self.content)
+        except ValueError:  # broken text, or one of the things that only Python's own reads
+            answer = json.loads(self.content.decode(errors="replace"))
         return _Unspoken(answer) if isinstance(answer, dict) else answer
 
 

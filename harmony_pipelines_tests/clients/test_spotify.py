@@ -1,5 +1,7 @@
+import gc
 import json
 import logging
+import math
 import socket
 import subprocess
 import sys
@@ -33,6 +35,7 @@ from harmony_pipelines.clients.spotify import (
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.demo import faults
 from harmony_pipelines.demo.catalogue_data import Catalogue
+from harmony_pipelines.demo.exchange import Answer
 from harmony_pipelines.demo.spotify_server import SpotifyServer
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.discography import ArtistCatalogue
@@ -809,3 +812,30 @@ def test_importing_the_client_does_not_import_spotipy() -> None:
         "sys.exit(bool({'spotipy', 'requests', 'dagster'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_title_of_broken_text_spoils_only_itself(spotify: Spotify) -> None:
+    [album_id] = spotify.add(1)
+
+    def broken(answer: Answer) -> Answer:
+        return replace(answer, body=answer.body.replace(b"single 0", b"half \\ud800 and \xff"))
+
+    spotify.server.faults.add("albums", broken)
+    spotify.server.faults.add("albums", faults.edited(lambda body: body | {"nobody": math.nan}))
+    names: list[str] = []
+    for _ in range(2):
+        [(_, answer)] = spotify.client().albums([album_id])
+        assert not isinstance(answer, HarmonyError)
+        names.append(answer["name"])
+    assert names == ["half \ud800 and \ufffd", "single 0"]
+
+
+def test_who_comes_later_uses_the_connections_of_those_before(spotify: Spotify) -> None:
+    first = spotify.client()
+    for _ in range(3):
+        first.within(Deadline.after(10)).artist(spotify.artist_id)
+        gc.collect()  # spotipy closes the session of what is dropped
+
+    adapter: Any = first._calls._session.adapters["http://"]
+    pools = adapter.poolmanager.pools
+    assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118
