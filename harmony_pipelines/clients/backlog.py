@@ -6,13 +6,14 @@ Both are queues that any run works off, in the order of spending, whether a list
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache, cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, Row, of_artist, selected, utc_text
-from harmony_pipelines.clients.database import reading, upsert
+from harmony_pipelines.clients.catalogue import Catalogue, of_artist, utc_text
+from harmony_pipelines.clients.database import Row, change, reading, selected, upsert
 from harmony_pipelines.clients.spotify import BodiesRead
 from harmony_pipelines.clients.tables import (
     album_matches,
@@ -36,6 +37,16 @@ _BODY = (
     sa.func.coalesce(spotify_albums.c.release_date, "").label("release_date"),
 )
 _NEWEST = (_BODY[-1], spotify_albums.c.artist_id, spotify_albums.c.album_id)
+
+
+_STILL_DUE = (
+    of_artist(spotify_albums)
+    .with_only_columns(spotify_albums.c.album_id)
+    .where(
+        spotify_albums.c.album_id == sa.bindparam("album"),
+        spotify_albums.c.body_due_at <= sa.bindparam("now"),
+    )
+)
 
 
 class Backlog:
@@ -68,20 +79,18 @@ class Backlog:
 
     def bodies_of(self, artist_id: str) -> list[Row]:
         """The albums of one artist whose body waits, the newest first."""
-        of_artist = spotify_albums.c.artist_id == artist_id
-        newest = [column.desc() for column in _NEWEST]
-        return self._catalogue.rows(self._waiting(*_BODY).where(of_artist).order_by(*newest))
+        return self._catalogue.rows(self._of_artist, {"artist": artist_id})
 
-    def waits(self, artist_id: str, album_ids: Collection[str]) -> frozenset[str]:
-        """Those of the albums whose body no other run has read meanwhile."""
-        rows = self._catalogue.rows(
-            sa.select(spotify_albums.c.album_id).where(
-                spotify_albums.c.artist_id == artist_id,
-                spotify_albums.c.album_id.in_(sorted(album_ids)),
-                spotify_albums.c.body_due_at <= self._now,
-            )
-        )
-        return frozenset(row["album_id"] for row in rows)
+    @cached_property
+    def _of_artist(self) -> sa.Select[*tuple[Any, ...]]:
+        of_artist = spotify_albums.c.artist_id == sa.bindparam("artist")
+        newest = [column.desc() for column in _NEWEST]
+        return self._waiting(*_BODY).where(of_artist).order_by(*newest)
+
+    def waits(self, album: Row) -> bool:
+        """Whether no other run has read the album's body meanwhile."""
+        key = {"artist": album["artist_id"], "album": album["album_id"]}
+        return bool(self._catalogue.rows(_STILL_DUE, {**key, "now": self._now}))
 
     def how_many_bodies(self) -> dict[str, int]:
         """How many bodies wait, by artist."""
@@ -255,6 +264,21 @@ _UNREAD = (
 )
 
 
+_STATE_OF = sa.update(refresh_state).where(refresh_state.c.artist_id == sa.bindparam("artist"))
+
+
+@cache
+def _tracks_of(albums: int) -> tuple[sa.Select[*tuple[Any, ...]], sa.Delete]:
+    """The statements that select and that delete the tracks of so many albums of an artist."""
+    columns = spotify_tracks.c
+    of_these = (
+        columns.artist_id == sa.bindparam("artist"),
+        columns.album_id.in_([sa.bindparam(f"album_{number}") for number in range(albums)]),
+    )
+    known = sa.select(columns.track_id, columns.isrc).where(*of_these)
+    return known, sa.delete(spotify_tracks).where(*of_these)
+
+
 class _Writer:
     """The statements of one transaction over bodies of one artist."""
 
@@ -298,13 +322,12 @@ class _Writer:
 
     def _save_tracks(self, read: BodiesRead) -> None:
         """The tracks of the bodies instead of those that were stored; an ISRC once known stays."""
-        of_these = (
-            spotify_tracks.c.artist_id == self._artist_id,
-            spotify_tracks.c.album_id.in_(sorted(read.bodies)),
-        )
-        known = sa.select(spotify_tracks.c.track_id, spotify_tracks.c.isrc)
-        isrcs = dict(self._connection.execute(known.where(*of_these)).all())
-        self._connection.execute(sa.delete(spotify_tracks).where(*of_these))
+        known, gone = _tracks_of(len(read.bodies))
+        ids = {f"album_{number}": album_id for number, album_id in enumerate(read.bodies)}
+        stored = self._selected(known, **ids)
+        isrcs = {row["track_id"]: row["isrc"] for row in stored}
+        if stored:
+            change(self._connection, gone, {"artist": self._artist_id, **ids})
         rows = [
             {**track, "isrc": track["isrc"] or isrcs.get(str(track["track_id"]))}
             for body in read.bodies.values()
@@ -357,11 +380,7 @@ class _Writer:
                 "message": None,
                 "attempts": 0,
             }
-        self._connection.execute(
-            sa.update(refresh_state)
-            .where(refresh_state.c.artist_id == self._artist_id)
-            .values(changes)
-        )
+        change(self._connection, _STATE_OF, {"artist": self._artist_id, **changes})
 
-    def _selected(self, statement: sa.Select[*tuple[Any, ...]]) -> list[Row]:
-        return selected(self._connection, statement, {"artist": self._artist_id})
+    def _selected(self, statement: sa.Select[*tuple[Any, ...]], **more: str) -> list[Row]:
+        return selected(self._connection, statement, {"artist": self._artist_id, **more})

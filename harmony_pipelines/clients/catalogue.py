@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from harmony_pipelines.clients.database import open_engine, reading, upsert, writing
+from harmony_pipelines.clients.database import Row, open_engine, reading, selected, upsert, writing
 from harmony_pipelines.clients.schema import bring_up_to_date
 
-Row = dict[str, Any]
 _Item = TypeVar("_Item")
 
 _ROWS_AT_ONCE, _ROWS_COMPARED = 5000, 500
@@ -22,7 +21,7 @@ _ROWS_AT_ONCE, _ROWS_COMPARED = 5000, 500
 
 def utc_text(moment: datetime) -> str:
     """The moment as the tables hold it: UTC ISO 8601 with seconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.isoformat(timespec='seconds')[:19]}Z"
 
 
 def _always() -> None:
@@ -119,15 +118,6 @@ def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     items = iter(items)
     while chunk := [*islice(items, size)]:
         yield chunk
-
-
-def selected(
-    connection: Connection,
-    statement: sa.Select[*tuple[Any, ...]],
-    parameters: Mapping[str, Any] | None = None,
-) -> list[Row]:
-    """What a statement selects within a transaction, as dictionaries."""
-    return list(_dictionaries(connection.execute(statement, parameters)))
 
 
 @cache

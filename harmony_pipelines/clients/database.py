@@ -2,15 +2,18 @@
 
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from sqlalchemy import Executable, event
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import (
@@ -18,12 +21,13 @@ from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
     NoSuchModuleError,
-    OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from harmony_pipelines.clients.file_errors import has_no_room, may_open_no_more
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
+
+Row = dict[str, Any]
 
 BUSY_SECONDS = 30.0
 """How long a transaction waits for another process that is writing."""
@@ -56,6 +60,7 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
     engine = sa.create_engine(
         url, connect_args={"timeout": slice_seconds, "check_same_thread": False}
     )
+    _turns[engine] = _Turns(threading.Lock(), busy_seconds)
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
 
@@ -69,27 +74,51 @@ def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
         if connection.get_execution_options().get(_READS_ONLY):
-            connection.exec_driver_sql("BEGIN")
+            driver.execute("BEGIN")
         else:
             is_durable = connection.get_execution_options().get(_DURABLE, True)
             if connection.info.get(_DURABLE) != is_durable:  # as the last on this connection was
                 level = "FULL" if is_durable else "NORMAL"
-                connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+                driver.execute(f"PRAGMA synchronous={level}")
                 connection.info[_DURABLE] = is_durable
-            _begin_writing(connection, busy_seconds)
+            _begin_writing(driver, busy_seconds)
 
     return engine
 
 
-def _begin_writing(connection: Connection, busy_seconds: float) -> None:
+@dataclass(frozen=True)
+class _Turns:
+    """Whose turn it is to write among the threads of this process.
+
+    SQLite lets who waits sleep for longer and longer, though the lock be free in a millisecond.
+    """
+
+    lock: threading.Lock
+    busy_seconds: float
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        if not self.lock.acquire(timeout=self.busy_seconds):
+            raise sqlite3.OperationalError("database is locked")
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+
+_turns: WeakKeyDictionary[Engine, _Turns] = WeakKeyDictionary()
+
+
+def _begin_writing(driver: sqlite3.Connection, busy_seconds: float) -> None:
     """Wait for the write lock in slices: SQLite's own wait hears no Ctrl-C before its end."""
     end = time.monotonic() + busy_seconds
     while True:
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
-            if "locked" not in str(error.orig) or time.monotonic() >= end:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
                 raise
         else:
             return
@@ -140,6 +169,7 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     """
     with (
         database_errors(engine),
+        _turns[engine].turn() if engine in _turns else nullcontext(),
         engine.connect() as connection,
         connection.execution_options(**{_DURABLE: durable}).begin(),
     ):
@@ -160,15 +190,70 @@ def upsert(
     if not rows:
         return
     columns = tuple(rows[0] if update is None else update)
-    statement = _upsert(connection.dialect.name, table, columns)
+    driver = _driver(connection)
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        connection.execute(statement, list(rows[start : start + _ROWS_PER_STATEMENT]))
+        some = list(rows[start : start + _ROWS_PER_STATEMENT])
+        if driver:
+            text, _ = _sqlite_text(_upsert(sqlite.insert, table, columns), tuple(rows[0]))
+            driver.executemany(text, some)
+        else:
+            connection.execute(_upsert(postgresql.insert, table, columns), some)
+
+
+def selected(
+    connection: Connection,
+    statement: sa.Select[*tuple[Any, ...]],
+    parameters: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """What a statement selects within a transaction, as dictionaries.
+
+    One that has parameters is made once, and goes straight to SQLite's driver: all else that
+    SQLAlchemy does with it takes longer than to run it.
+    """
+    driver = _driver(connection) if parameters is not None else None
+    if driver is None or parameters is None:
+        rows: Any = connection.execute(statement, parameters)
+        names = tuple(rows.keys())
+    else:
+        text, constants = _sqlite_text(statement, tuple(parameters))
+        rows = driver.execute(text, {**constants, **parameters})
+        names = tuple(column[0] for column in rows.description)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def change(connection: Connection, statement: sa.UpdateBase, parameters: Mapping[str, Any]) -> None:
+    """Run a statement that is made once and changes rows; the same way as `selected`."""
+    driver = _driver(connection)
+    if driver is None:
+        connection.execute(statement, parameters)
+    else:
+        text, constants = _sqlite_text(statement, tuple(parameters))
+        driver.execute(text, {**constants, **parameters})
+
+
+def _driver(connection: Connection) -> sqlite3.Connection | None:
+    """SQLite's own connection, in a transaction, if it is one."""
+    if connection.dialect.name != "sqlite":
+        return None
+    if not connection.in_transaction():
+        connection.begin()
+    return connection.connection.driver_connection
+
+
+@lru_cache(maxsize=256)
+def _sqlite_text(
+    statement: sa.ClauseElement, names: tuple[str, ...]
+) -> tuple[str, Mapping[str, Any]]:
+    """A statement's text with named parameters, and the values of those that are constant."""
+    compiled: Any = statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=names)
+    whole = compiled.construct_expanded_state(dict.fromkeys(names))
+    return whole.statement, whole.parameters
 
 
 @lru_cache(maxsize=64)
-def _upsert(dialect: str, table: sa.Table, columns: tuple[str, ...]) -> Executable:
+def _upsert(insert: Callable[..., Any], table: sa.Table, columns: tuple[str, ...]) -> Any:
     """The statement, made once: that takes as long as to run it."""
-    statement = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    statement = insert(table)
     keys = [column.name for column in table.primary_key]
     changed = {name: statement.excluded[name] for name in columns if name not in keys}
     if changed:
@@ -210,6 +295,8 @@ def database_errors(engine: Engine) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _harmony_error(str(error.orig), engine.url) from error
+    except sqlite3.Error as error:
+        raise _harmony_error(str(error), engine.url) from error
     except (DisconnectionError, PoolTimeoutError) as error:
         raise _harmony_error(type(error).__name__, engine.url) from error
 

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, Row, of_artist, selected, utc_text
-from harmony_pipelines.clients.database import upsert
+from harmony_pipelines.clients.catalogue import Catalogue, of_artist, utc_text
+from harmony_pipelines.clients.database import Row, reading, selected, upsert
 from harmony_pipelines.clients.tables import (
     new_releases,
     refresh_state,
@@ -205,20 +205,12 @@ class Stored:
 
 def stored(catalogue: Catalogue, artist_id: str) -> Stored:
     """What the catalogue holds of an artist."""
-    albums = catalogue.rows(
-        sa.select(
-            spotify_albums.c.album_id,
-            spotify_albums.c.album_group,
-            spotify_albums.c.first_seen_at,
-            spotify_albums.c.last_seen_at,
-        ).where(spotify_albums.c.artist_id == artist_id)
-    )
-    artist = next(
-        iter(catalogue.table(spotify_artists, spotify_artists.c.artist_id == artist_id)), None
-    )
-    state = next(
-        iter(catalogue.table(refresh_state, refresh_state.c.artist_id == artist_id)), _NEVER
-    )
+    with reading(catalogue.engine) as connection:
+        albums, artists, states = (
+            selected(connection, statement, {"artist": artist_id})
+            for statement in (_SEEN, of_artist(spotify_artists), of_artist(refresh_state))
+        )
+    artist, state = next(iter(artists), None), next(iter(states), _NEVER)
     groups = frozenset(json.loads(state["groups"]))
     complete_at, listed_at = state["last_complete_at"] or "", state["last_listed_at"]
     return Stored(
@@ -232,6 +224,14 @@ def stored(catalogue: Catalogue, artist_id: str) -> Stored:
         market=state["market"],
         groups=groups,
     )
+
+
+_SEEN = of_artist(spotify_albums).with_only_columns(
+    spotify_albums.c.album_id,
+    spotify_albums.c.album_group,
+    spotify_albums.c.first_seen_at,
+    spotify_albums.c.last_seen_at,
+)
 
 
 def save_discography(catalogue: Catalogue, brought: ArtistCatalogue, attempt: Attempt) -> Saved:
@@ -273,14 +273,18 @@ def attempted_between(
 
     That is from a clock since set back.
     """
-    return bool(
-        catalogue.count(
-            refresh_state,
-            refresh_state.c.artist_id == artist_id,
-            refresh_state.c.last_attempt_at > utc_text(moment),
-            refresh_state.c.last_attempt_at <= utc_text(now),
-        )
+    between = {"after": utc_text(moment), "until": utc_text(now)}
+    return bool(catalogue.rows(_ATTEMPTED_BETWEEN, {"artist": artist_id, **between}))
+
+
+_ATTEMPTED_BETWEEN = (
+    of_artist(refresh_state)
+    .with_only_columns(refresh_state.c.last_attempt_at)
+    .where(
+        refresh_state.c.last_attempt_at > sa.bindparam("after"),
+        refresh_state.c.last_attempt_at <= sa.bindparam("until"),
     )
+)
 
 
 def put_last(catalogue: Catalogue, artist_id: str, now: datetime) -> None:
@@ -430,18 +434,21 @@ class _Writer:
         )
 
     def _save_albums(self, stored: dict[str, Row]) -> None:
-        rows = [self._listed(row, stored.get(str(row["album_id"]))) for row in self._brought.albums]
-        upsert(self._connection, spotify_albums, [row for row in rows if row])
-        self._connection.execute(
-            sa.update(spotify_albums)
-            .where(
-                spotify_albums.c.artist_id == self._artist_id,
-                spotify_albums.c.album_id.in_(
-                    sorted(str(row["album_id"]) for row in self._brought.albums)
-                ),
+        rows = {
+            str(row["album_id"]): self._listed(row, stored.get(str(row["album_id"])))
+            for row in self._brought.albums
+        }
+        upsert(self._connection, spotify_albums, [row for row in rows.values() if row])
+        as_before = sorted(album_id for album_id, row in rows.items() if row is None)
+        if as_before:
+            self._connection.execute(
+                sa.update(spotify_albums)
+                .where(
+                    spotify_albums.c.artist_id == self._artist_id,
+                    spotify_albums.c.album_id.in_(as_before),
+                )
+                .values(last_seen_at=self._now, removed_at=None)
             )
-            .values(last_seen_at=self._now, removed_at=None)
-        )
 
     def _listed(self, row: Row, known: Row | None) -> Row | None:
         """The row to store of a listing's entry; None where it says what is stored already.
@@ -462,6 +469,7 @@ class _Writer:
         return {
             **base,
             "album_group": row["album_group"],
+            "last_seen_at": self._now,
             "removed_at": None,
             "listed_as": looks,
         }

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import sqlalchemy as sa
 
-from harmony_pipelines.clients.database import reading, upsert, writing
+from harmony_pipelines.clients.database import change, reading, selected, upsert, writing
 from harmony_pipelines.clients.tables import spotify_calls, spotify_state
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -44,6 +44,9 @@ LONGEST_PAUSE = 60.0
 RESERVE = 10
 """One in so many calls of a budget is kept for what the user named."""
 
+_FORGET_EVERY = 60.0
+"""Seconds after which calls that no budget counts any more are deleted again."""
+
 _LOWERED_TO = 0.8
 _GROWTH_A_DAY = 1.05
 
@@ -56,13 +59,14 @@ _State = Mapping[str, str]
 
 # Statements that each call needs are made once: that takes longer than to run them.
 _STATE = sa.select(spotify_state.c.key, spotify_state.c.value)
+_STATE_LOCKED = _STATE.with_for_update()
 _called_at = spotify_calls.c.called_at
 _OF_THE_DAY = (
     spotify_calls.c.family == sa.bindparam("family"),
     _called_at > sa.bindparam("after"),
     _called_at <= sa.bindparam("until"),
 )
-_SPENT = sa.select(sa.func.count()).where(*_OF_THE_DAY)
+_SPENT = sa.select(sa.func.count().label("spent")).where(*_OF_THE_DAY)
 _BOOK = sa.insert(spotify_calls)
 _FORGET = sa.delete(spotify_calls).where(_called_at <= sa.bindparam("before"))
 
@@ -104,6 +108,7 @@ class Quota:
         self.clock = clock
         self._sleep = sleep
         self._booked = 0
+        self._forgot_at = -_FORGET_EVERY
         with writing(engine) as connection:
             upsert(connection, spotify_state, [{"key": _NEXT_SLOT, "value": "0"}], update=())
 
@@ -209,8 +214,10 @@ class Quota:
                 return slot - now
             _remember(connection, _NEXT_SLOT, repr(now + gap))
             if family != TOKEN:
-                connection.execute(_FORGET, {"before": now - DAY})
-                connection.execute(_BOOK, {"family": family, "called_at": now})
+                if not 0 <= now - self._forgot_at < _FORGET_EVERY:
+                    change(connection, _FORGET, {"before": now - DAY})
+                    self._forgot_at = now
+                change(connection, _BOOK, {"family": family, "called_at": now})
                 self._remember_budget(connection, state, family)
                 self._booked += 1  # under the database's write lock, as all of this
         return 0.0
@@ -258,7 +265,8 @@ class Quota:
         return DAY if frees is None else max(0.0, frees + DAY - now)
 
     def _spent(self, connection: sa.Connection, family: str) -> int:
-        return connection.execute(_SPENT, _day(family, self.clock())).scalar_one()
+        [row] = selected(connection, _SPENT, _day(family, self.clock()))
+        return row["spent"]
 
     def _budget(self, state: _State, family: str) -> int:
         """The configured budget, or the lowered one that grows with every day without a fault."""
@@ -300,7 +308,7 @@ def _day(family: str, now: float) -> dict[str, str | float]:
 
 
 def _state(connection: sa.Connection) -> _State:
-    return {row.key: row.value for row in connection.execute(_STATE)}
+    return {row["key"]: row["value"] for row in selected(connection, _STATE, {})}
 
 
 def _locked(connection: sa.Connection) -> _State:
@@ -308,7 +316,7 @@ def _locked(connection: sa.Connection) -> _State:
 
     SQLite's write lock does it already; elsewhere the rows' locks do.
     """
-    return {row.key: row.value for row in connection.execute(_STATE.with_for_update())}
+    return {row["key"]: row["value"] for row in selected(connection, _STATE_LOCKED, {})}
 
 
 def _slot(state: _State) -> float:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
@@ -187,12 +188,14 @@ def _track_row(artist_id: str, album_id: str, track: Json) -> Row:
 
 def _artists(value: object) -> str:
     """The artists as a JSON array of objects, so that a credit keeps both its id and its name."""
-    credits_ = [
-        {"id": _text(artist.get("id")), "name": _text(artist.get("name"))}
-        for artist in map(_dict, _list(value))
-        if artist
-    ]
-    return _json(credits_)
+    artists = filter(None, map(_dict, _list(value)))
+    return _credits(tuple((_text(each.get("id")), _text(each.get("name"))) for each in artists))
+
+
+@lru_cache(maxsize=256)
+def _credits(artists: tuple[tuple[str | None, str | None], ...]) -> str:
+    """Made once for the tracks of an album, which are mostly by the same."""
+    return _json([{"id": artist_id, "name": name} for artist_id, name in artists])
 
 
 def _largest(images: object) -> Json:

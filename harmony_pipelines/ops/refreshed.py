@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue, Row, of_artist
+from harmony_pipelines.clients.database import reading, selected
 from harmony_pipelines.clients.discographies import Saved, mark_told, untold
 from harmony_pipelines.clients.quota import COUNTED
 from harmony_pipelines.domain.discography import is_tombstone
@@ -206,10 +207,11 @@ _LISTED = (
 
 def _stored(store: Catalogue, artist_id: str, run_id: str) -> Row | None:
     """What is shown of an artist: name, state and counts; None if it is watched no more."""
-    found = store.rows(_STORED, {"artist": artist_id, "run": run_id})
+    with reading(store.engine) as connection:
+        found = selected(connection, _STORED, {"artist": artist_id, "run": run_id})
+        listed = selected(connection, _LISTED, {"artist": artist_id})
     if not found:
         return None
-    listed = store.rows(_LISTED, {"artist": artist_id})
     withdrawn = sum(map(is_tombstone, listed))
     counts = {"albums": len(listed) - withdrawn, "withdrawn": withdrawn}
     return found[0] | counts | {"latest": next(iter(listed), None)}

@@ -92,13 +92,18 @@ class BodyWork:
                 continue
             if not self._may_go_on():
                 return
-            rows = [row]
-            if a_call > 1:
-                others = filter(self._is_worth_asking, self.backlog.bodies_of(row["artist_id"]))
-                rows += [other for other in others if other["album_id"] != row["album_id"]]
-            albums = {each["album_id"]: each["album_group"] for each in rows[:a_call]}
-            self._taken |= {(row["artist_id"], album_id) for album_id in albums}
-            yield row["artist_id"], albums
+            rows = self._asked_together(row, a_call)
+            albums = {each["album_id"]: each["album_group"] for each in rows}
+            self._taken |= {(row["artist_id"], album_id) for album_id in (row["album_id"], *albums)}
+            if albums:
+                yield row["artist_id"], albums
+
+    def _asked_together(self, row: Row, most: int) -> list[Row]:
+        """The bodies for one call, that of the row first; not what another run read meanwhile."""
+        if most == 1:
+            return [row] if self.backlog.waits(row) else []
+        rows = filter(self._is_worth_asking, self.backlog.bodies_of(row["artist_id"]))
+        return sorted(rows, key=lambda each: each["album_id"] != row["album_id"])[:most]
 
     def _may_go_on(self) -> bool:
         if not (self.stopped or self.until.passed):
@@ -117,16 +122,16 @@ class BodyWork:
     def _read(self, unit: Unit) -> tuple[BodiesRead, Counter[str]]:
         """Ask in a thread of the pool, and judge there: before it takes the next."""
         artist_id, albums = unit
-        still = self.backlog.waits(artist_id, albums)
-        client: SpotifyClient = self._clients.__dict__.setdefault(
-            "client", self.client.within(self.deadline)
-        )
+        client = self._client_of_this_thread()
         before = Counter(client.requests)
-        read = read_bodies(
-            client, artist_id, {one: group for one, group in albums.items() if one in still}
-        )
+        read = read_bodies(client, artist_id, albums)
         self._judge(read)
         return read, client.requests - before
+
+    def _client_of_this_thread(self) -> SpotifyClient:
+        if not hasattr(self._clients, "mine"):
+            self._clients.mine = self.client.within(self.deadline)
+        return self._clients.mine
 
     def _judge(self, read: BodiesRead) -> None:
         artist_id = read.artist_id

@@ -3,6 +3,7 @@ import os
 import resource
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,14 @@ import sqlalchemy as sa
 
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.catalogue import Catalogue
-from harmony_pipelines.clients.database import open_engine, reading, upsert, writing
+from harmony_pipelines.clients.database import (
+    change,
+    open_engine,
+    reading,
+    selected,
+    upsert,
+    writing,
+)
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 
 things = sa.Table(
@@ -82,6 +90,103 @@ def test_a_reader_does_not_wait_for_a_writer(engine):
         upsert(writer, things, [{"key": "a", "value": "1"}])
         with reading(engine) as reader:
             assert reader.execute(sa.select(things)).all() == []
+
+
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_a_statement_that_is_made_once_selects_what_any_does(engine, parameters):
+    rows = [{"key": key, "value": value, "kept": None} for key, value in ("a1", "b2", "c3")]
+    with writing(engine) as connection:
+        upsert(connection, things, rows)
+    statement = sa.select(things, sa.func.length(things.c.value).label("long")).where(
+        things.c.key.in_(["a", "c"]), things.c.value != "9"
+    )
+
+    with reading(engine) as connection:
+        found = selected(connection, statement.order_by(things.c.key), parameters)
+
+    assert found == [{**row, "long": 1} for row in (rows[0], rows[2])]
+
+
+def test_what_is_changed_by_parameters_is_only_what_they_say(engine):
+    rows = [{"key": key, "value": "1", "kept": "first"} for key in "abc"]
+    other = sa.update(things).where(things.c.key == sa.bindparam("that"), things.c.value == "1")
+    with writing(engine) as connection:
+        upsert(connection, things, rows)
+        change(connection, other, {"that": "a", "kept": "second"})
+        change(connection, other, {"that": "b", "value": "2"})
+        change(connection, sa.delete(things).where(things.c.key == sa.bindparam("k")), {"k": "c"})
+
+    with reading(engine) as connection:
+        found = connection.execute(sa.select(things).order_by(things.c.key)).all()
+    assert found == [("a", "1", "second"), ("b", "2", "first")]
+
+
+def test_a_reader_sees_one_state_whoever_writes_meanwhile(engine):
+    everything = sa.select(things)
+    with reading(engine) as reader:
+        before = selected(reader, everything, {})
+        with writing(engine) as writer:
+            upsert(writer, things, [{"key": "a", "value": "1"}])
+        assert selected(reader, everything, {}) == before == []
+
+    with reading(engine) as reader:
+        assert len(selected(reader, everything, {})) == 1
+
+
+def test_a_statement_that_is_made_once_fails_as_any_does(engine, tmp_path):
+    with writing(engine) as connection:
+        things.drop(connection)
+
+    with pytest.raises(HarmonyError) as caught, reading(engine) as connection:
+        selected(connection, sa.select(things), {})
+
+    assert (caught.value.code, caught.value.reason) == (
+        ErrorCode.DEPENDENCY_ERROR,
+        Reason.DATABASE,
+    )
+    assert str(tmp_path) in caught.value.message
+
+
+def test_a_thread_that_waits_too_long_for_another_to_write_is_told_so(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path}/harmony.db", busy_seconds=0.1)
+    refusals = []
+
+    def write():
+        try:
+            with writing(engine):
+                pass
+        except HarmonyError as error:
+            refusals.append(error.reason)
+
+    def write_in_a_thread():
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+
+    with writing(engine):
+        write_in_a_thread()
+    write_in_a_thread()
+
+    engine.dispose()
+    assert refusals == [Reason.LOCKED]
+
+
+def test_threads_that_write_at_once_lose_nothing(engine):
+    def count():
+        for _ in range(20):
+            with writing(engine, durable=False) as connection:
+                [[n]] = connection.execute(sa.select(sa.func.count()).select_from(things))
+                upsert(connection, things, [{"key": str(n), "value": ""}])
+
+    threads = [threading.Thread(target=count) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with reading(engine) as connection:
+        keys = {int(row["key"]) for row in selected(connection, sa.select(things), {})}
+    assert keys == set(range(120))
 
 
 def test_a_database_locked_by_another_program_is_a_conflict(tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from harmony_pipelines.clients.database import open_engine
+from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.database import open_engine, reading
 from harmony_pipelines.clients.quota import DAY, LONGEST_COOLDOWN, TOKEN, Quota, QuotaLimits
 from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.domain.deadline import Deadline
@@ -222,6 +223,26 @@ def test_a_quota_that_spotify_ends_early_lowers_the_budget_which_grows_again(
     assert quota.budget("albums") == 100
 
 
+def test_calls_that_no_budget_counts_any_more_are_forgotten(
+    database: sa.Engine, clock: Clock
+) -> None:
+    def stored() -> int:
+        with reading(database) as connection:
+            rows = sa.select(sa.func.count()).select_from(tables.spotify_calls)
+            return connection.execute(rows).scalar_one()
+
+    quota = a_quota(database, clock, per_second=1000)
+    for wait in (0, 1, DAY - 10, 20):
+        clock.now += wait
+        quota.acquire("albums", a_deadline(clock))
+    clock.now += 61
+    quota.acquire("albums", a_deadline(clock))
+    assert stored() == 3
+    clock.now += 2 * DAY
+    a_quota(database, clock).acquire("artists", a_deadline(clock))
+    assert stored() == 1
+
+
 def test_threads_together_keep_the_budget(database: sa.Engine) -> None:
     quota = Quota(database, QuotaLimits(per_second=1e6, daily_requests=10, is_named=True))
     refused: list[Reason] = []
@@ -244,7 +265,8 @@ def test_threads_together_keep_the_budget(database: sa.Engine) -> None:
 
 PROCESS = """
 import sys, time
-from harmony_pipelines.clients.database import open_engine
+from harmony_pipelines.clients import tables
+from harmony_pipelines.clients.database import open_engine, reading
 from harmony_pipelines.clients.schema import bring_up_to_date
 from harmony_pipelines.clients.quota import Quota, QuotaLimits
 from harmony_pipelines.domain.deadline import Deadline
