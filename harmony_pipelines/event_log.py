@@ -17,8 +17,10 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     SqliteEventLogStorage,
 )
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, func, select
 from sqlalchemy.pool import StaticPool
+
+_LAST_ID = select(func.max(SqlEventLogStorageTable.c.id))
 
 
 class EventLog(SqliteEventLogStorage):
@@ -84,7 +86,9 @@ class EventLog(SqliteEventLogStorage):
         with self.run_connection(run_id) as connection:
             connection.execute(insert, rows)
         with self.index_connection() as connection:
-            ids = [connection.execute(insert, row).lastrowid for row in rows]
+            connection.execute(insert, rows)
+            last_id = connection.scalars(_LAST_ID).one()  # of ours: nobody else writes meanwhile
+            ids = range(last_id - len(rows) + 1, last_id + 1)
             self._store_asset_event_tags(connection, events, ids)
             last = {
                 event.get_dagster_event().asset_key: (event, event_id)

@@ -13,6 +13,7 @@ from harmony_pipelines.claims import claimed
 from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.backlog import Backlog
 from harmony_pipelines.clients.catalogue import Catalogue, Row
+from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.discographies import (
     Attempt,
     due_artists,
@@ -114,7 +115,8 @@ def refresh(
                 outcome |= sum_up(len(rows), stopped=problem(error))
             else:
                 run = _Run(context, settings, order, store, client, deadline)
-                outcome |= run.work(targets_of(rows), named)
+                with collected_rarely():
+                    outcome |= run.work(targets_of(rows), named)
     app = spotify.app(settings, store)
     return outcome | pending.numbers(store, quota, app, datetime.now(UTC))
 
