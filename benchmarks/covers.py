@@ -32,7 +32,7 @@ _STEPS = ("plan_covers", "download_covers", "embed_covers")
 
 def rows(bench: Bench) -> Iterator[Row]:
     """The op `embed_covers`, with its syncing and verifying, over the album's own artwork."""
-    library = _Library(bench, bench.size(1000, 200))
+    library = _Library(bench, bench.size(1000, 120))
     firsts: list[float] = []
     seconds: list[float] = []
 

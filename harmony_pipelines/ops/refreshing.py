@@ -115,7 +115,7 @@ def refresh(
                 outcome |= sum_up(len(rows), stopped=problem(error))
             else:
                 run = _Run(context, settings, order, store, client, deadline)
-                with collected_rarely():
+                with collected_rarely(10_000):
                     outcome |= run.work(targets_of(rows), named)
     app = spotify.app(settings, store)
     return outcome | pending.numbers(store, quota, app, datetime.now(UTC))
