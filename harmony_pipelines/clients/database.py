@@ -56,15 +56,15 @@ def open_engine(url: str, busy_seconds: float = BUSY_SECONDS) -> Engine:
 
 
 def _sqlite_engine(url: sa.URL, busy_seconds: float) -> Engine:
+    is_file = bool(url.database) and url.database != ":memory:"
     slice_seconds = min(busy_seconds, _SLICE_SECONDS)
-    engine = sa.create_engine(
-        url,
-        connect_args={"timeout": slice_seconds, "check_same_thread": False},
-        pool_use_lifo=True,  # each connection has pages in memory: the fewer are used, the fewer
-    )
+    connect = {"timeout": slice_seconds, "check_same_thread": False}
+    # Each connection has pages in memory: the fewer are used, the fewer.
+    fewest: dict[str, Any] = {"pool_use_lifo": True} if is_file else {}
+    engine = sa.create_engine(url, connect_args=connect, **fewest)
     _turns[engine] = _Turns(threading.Lock(), busy_seconds)
-    if url.database and url.database != ":memory:":
-        _make_private(Path(url.database))
+    if is_file:
+        _make_private(Path(str(url.database)))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:

@@ -61,6 +61,16 @@ def test_only_a_durable_transaction_waits_for_the_disk(engine, durable):
         assert len(connection.execute(sa.select(things)).all()) == 2
 
 
+def test_a_database_in_memory_is_one_as_well():
+    engine = open_engine("sqlite://")
+    with writing(engine) as connection:
+        things.create(connection)
+        upsert(connection, things, [{"key": "a", "value": "1", "kept": None}])
+    with reading(engine) as connection:
+        assert selected(connection, sa.select(things.c.key), {}) == [{"key": "a"}]
+    engine.dispose()
+
+
 def test_upsert_of_nothing_leaves_what_is_there(engine):
     with writing(engine) as connection:
         upsert(connection, things, [{"key": "a", "value": "1"}])
