@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from harmony_pipelines.clients.database import Row, open_engine, reading, selected, upsert, writing
+from harmony_pipelines.clients.database import (
+    Row,
+    dictionaries,
+    open_engine,
+    reading,
+    selected,
+    upsert,
+    writing,
+)
 from harmony_pipelines.clients.schema import bring_up_to_date
 
 _Item = TypeVar("_Item")
@@ -62,7 +70,7 @@ class Catalogue:
         """What a statement selects, one dictionary after the other, however many there are."""
         with reading(self.engine) as connection:
             at_once = connection.execution_options(yield_per=_ROWS_AT_ONCE)
-            yield from _dictionaries(at_once.execute(statement))
+            yield from dictionaries(at_once.execute(statement))
 
     def table(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[Row]:
         """The rows of a table in the order of its key."""
@@ -183,9 +191,3 @@ def _bring_to(
 
 def _values(row: Mapping[str, Any], names: Iterable[str]) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
-
-
-def _dictionaries(result: sa.CursorResult[*tuple[Any, ...]]) -> Iterator[Row]:
-    names = tuple(result.keys())
-    for row in result:
-        yield dict(zip(names, row, strict=True))

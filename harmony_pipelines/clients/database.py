@@ -212,25 +212,30 @@ def selected(
     One that has parameters is made once, and goes straight to SQLite's driver: all else that
     SQLAlchemy does with it takes longer than to run it.
     """
-    driver = _driver(connection) if parameters is not None else None
-    if driver is None or parameters is None:
-        rows: Any = connection.execute(statement, parameters)
-        names = tuple(rows.keys())
-    else:
-        text, constants = _sqlite_text(statement, tuple(parameters))
-        rows = driver.execute(text, {**constants, **parameters})
-        names = tuple(column[0] for column in rows.description)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    if parameters is None:
+        return [*dictionaries(connection.execute(statement))]
+    return [*dictionaries(_run(connection, statement, parameters))]
+
+
+def dictionaries(result: sa.CursorResult[Any] | sqlite3.Cursor) -> Iterator[Row]:
+    """The rows of a result, one after the other."""
+    is_drivers = isinstance(result, sqlite3.Cursor)
+    names = [each[0] for each in result.description] if is_drivers else [*result.keys()]
+    for row in result:
+        yield dict(zip(names, row, strict=True))
 
 
 def change(connection: Connection, statement: sa.UpdateBase, parameters: Mapping[str, Any]) -> None:
     """Run a statement that is made once and changes rows; the same way as `selected`."""
+    _run(connection, statement, parameters)
+
+
+def _run(connection: Connection, statement: Any, parameters: Mapping[str, Any]) -> Any:
     driver = _driver(connection)
     if driver is None:
-        connection.execute(statement, parameters)
-    else:
-        text, constants = _sqlite_text(statement, tuple(parameters))
-        driver.execute(text, {**constants, **parameters})
+        return connection.execute(statement, parameters)
+    text, constants = _sqlite_text(statement, tuple(parameters))
+    return driver.execute(text, {**constants, **parameters})
 
 
 def _driver(connection: Connection) -> sqlite3.Connection | None:

@@ -307,8 +307,8 @@ def _day(family: str, now: float) -> dict[str, str | float]:
     return {"family": family, "after": now - DAY, "until": now + DAY}
 
 
-def _state(connection: sa.Connection) -> _State:
-    return {row["key"]: row["value"] for row in selected(connection, _STATE, {})}
+def _state(connection: sa.Connection, rows: sa.Select[str, str] = _STATE) -> _State:
+    return {row["key"]: row["value"] for row in selected(connection, rows, {})}
 
 
 def _locked(connection: sa.Connection) -> _State:
@@ -316,7 +316,7 @@ def _locked(connection: sa.Connection) -> _State:
 
     SQLite's write lock does it already; elsewhere the rows' locks do.
     """
-    return {row["key"]: row["value"] for row in selected(connection, _STATE_LOCKED, {})}
+    return _state(connection, _STATE_LOCKED)
 
 
 def _slot(state: _State) -> float:
