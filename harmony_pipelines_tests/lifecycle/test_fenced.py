@@ -15,7 +15,7 @@ import pytest
 from harmony_pipelines.demo import faults
 from harmony_pipelines.runs import MAX_RUNTIME_TAG
 from harmony_pipelines_tests.lifecycle.dev_process import wait_until
-from harmony_pipelines_tests.lifecycle.test_cancelled import an_album_in_use
+from harmony_pipelines_tests.lifecycle.test_cancelled import an_album_in_use, is_being_written
 from harmony_pipelines_tests.lifecycle.user import DEFINITIONS
 
 LIMIT_SECONDS = 20
@@ -23,10 +23,25 @@ LIMIT_SECONDS = 20
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-def put_to_sleep(process):
+def suspend(user, processes):
+    """Stop them, but not while they write for Dagster: it could not give the run up then."""
+
+    def is_done():
+        for each in reversed(processes):
+            each.suspend()
+        if not any(map(is_being_written, user.home.dagster_home.rglob("*.db"))):
+            return True
+        for each in processes:
+            each.resume()
+        return False
+
+    wait_until(is_done, 30)
+
+
+def put_to_sleep(user, process):
     """Stop the worker, and let no watchdog see it."""
     worker = psutil.Process(process.pid)
-    worker.send_signal(signal.SIGSTOP)
+    suspend(user, [worker])
     watchdogs = [each for each in worker.children() if "watchdog" in " ".join(each.cmdline())]
     assert len(watchdogs) == 1
     watchdogs[0].kill()
@@ -55,7 +70,7 @@ def asleep_in_a_refresh(user):
     user.server.faults.add("/v1/artists/*/albums*", faults.slow_drip(), times=None)
     process = user.job("refresh_catalogue")
     wait_until(lambda: user.server.count("artist_albums"), 60)
-    put_to_sleep(process)
+    put_to_sleep(user, process)
     user.server.faults.clear()
     return process
 
@@ -101,7 +116,7 @@ def embed(user) -> Embed:
         runs = len(user.records())
         process = user.job("embed_artwork")
         wait_until(lambda: len(user.records()) > runs and is_waiting(), 90)
-        put_to_sleep(process)
+        put_to_sleep(user, process)
         given_up = give_up(user)
     assert music(user) == before
     return Embed(process, given_up, before)
@@ -140,8 +155,7 @@ def test_a_refresh_that_sleeps_past_its_limit_is_ended_by_the_daemon_and_writes_
     wait_until(lambda: user.server.count("artist_albums"), 60)
     worker = psutil.Process(process.pid)
     asleep = [worker, *worker.children(recursive=True)]
-    for each in reversed(asleep):
-        each.suspend()
+    suspend(user, asleep)
     user.server.faults.clear()
 
     daemon = user.begin_daemon()
