@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, of_artist, utc_text
+from harmony_pipelines.clients.catalogue import Catalogue, has_come, of_artist, utc_text
 from harmony_pipelines.clients.database import Row, change, reading, selected, upsert
 from harmony_pipelines.clients.spotify import BodiesRead
 from harmony_pipelines.clients.tables import (
@@ -39,16 +39,6 @@ _BODY = (
 _NEWEST = (_BODY[-1], spotify_albums.c.artist_id, spotify_albums.c.album_id)
 
 
-_STILL_DUE = (
-    of_artist(spotify_albums)
-    .with_only_columns(spotify_albums.c.album_id)
-    .where(
-        spotify_albums.c.album_id == sa.bindparam("album"),
-        spotify_albums.c.body_due_at <= sa.bindparam("now"),
-    )
-)
-
-
 class Backlog:
     """The bodies and ISRCs that wait at a moment, of all watched artists or of some.
 
@@ -59,6 +49,7 @@ class Backlog:
         self._catalogue = catalogue
         self._now = utc_text(now)
         self._artists = sorted(artists)
+        self._is_due = has_come(spotify_albums.c.body_due_at, now, 2 * cadence.BODY_LASTS)
 
     def bodies(self) -> Iterator[Row]:
         """The albums whose body waits: of new releases, of candidates for the library, the newest.
@@ -90,7 +81,12 @@ class Backlog:
     def waits(self, album: Row) -> bool:
         """Whether no other run has read the album's body meanwhile."""
         key = {"artist": album["artist_id"], "album": album["album_id"]}
-        return bool(self._catalogue.rows(_STILL_DUE, {**key, "now": self._now}))
+        return bool(self._catalogue.rows(self._still_due, key))
+
+    @cached_property
+    def _still_due(self) -> sa.Select[*tuple[Any, ...]]:
+        albums = of_artist(spotify_albums).with_only_columns(spotify_albums.c.album_id)
+        return albums.where(spotify_albums.c.album_id == sa.bindparam("album"), self._is_due)
 
     def how_many_bodies(self) -> dict[str, int]:
         """How many bodies wait, by artist."""
@@ -125,11 +121,7 @@ class Backlog:
 
     def _waiting(self, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
         """Bodies that are due, of followed groups; not of who is put off by a failure."""
-        return self._watched(
-            sa.select(*columns)
-            .select_from(spotify_albums)
-            .where(spotify_albums.c.body_due_at <= self._now)
-        )
+        return self._watched(sa.select(*columns).select_from(spotify_albums).where(self._is_due))
 
     def _without_isrc(self, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
         joined = spotify_tracks.join(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby, islice
 from operator import itemgetter
@@ -30,6 +30,13 @@ _ROWS_AT_ONCE, _ROWS_COMPARED = 5000, 500
 def utc_text(moment: datetime) -> str:
     """The moment as the tables hold it: UTC ISO 8601 with seconds."""
     return f"{moment.isoformat(timespec='seconds')[:19]}Z"
+
+
+def has_come(
+    due_at: sa.ColumnElement[Any], now: datetime, longest: timedelta
+) -> sa.ColumnElement[bool]:
+    """The time has come, or is further away than any is put off: the clock was set back."""
+    return (due_at <= utc_text(now)) | (due_at > utc_text(now + longest))
 
 
 def _always() -> None:

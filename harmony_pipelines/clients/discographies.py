@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, of_artist, utc_text
+from harmony_pipelines.clients.catalogue import Catalogue, has_come, of_artist, utc_text
 from harmony_pipelines.clients.database import Row, reading, selected, upsert
 from harmony_pipelines.clients.tables import (
     new_releases,
@@ -74,7 +74,7 @@ def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
         _active()
         .add_columns(refresh_state.c.baseline_at)
         .where(
-            _has_come(due_at, now, cadence.LONGEST),
+            has_come(due_at, now, cadence.LONGEST),
             sa.func.coalesce(refresh_state.c.status, "") != "gone",
         )
         .order_by(refresh_state.c.baseline_at.is_(None), due_at, *_FILE_ORDER)
@@ -85,7 +85,7 @@ def due_artists(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
 def how_many_due(catalogue: Catalogue, now: datetime) -> tuple[int, str | None, str | None]:
     """How many watched artists are due, when the next one is, and when any was last tried."""
     due_at = sa.func.coalesce(refresh_state.c.next_due_at, "")
-    due = _has_come(due_at, now, cadence.LONGEST)
+    due = has_come(due_at, now, cadence.LONGEST)
     [row] = catalogue.rows(
         sa.select(
             sa.func.count(sa.case((due, 1))).label("due"),
@@ -116,7 +116,7 @@ def due_retries(catalogue: Catalogue, now: datetime, limit: int) -> list[Row]:
     """The watched artists whose last refresh failed and is due again, longest due first."""
     return catalogue.rows(
         _active()
-        .where(*_FAILED, _has_come(refresh_state.c.next_due_at, now, cadence.LAST_RETRY))
+        .where(*_FAILED, has_come(refresh_state.c.next_due_at, now, cadence.LAST_RETRY))
         .order_by(refresh_state.c.next_due_at, *_FILE_ORDER)
         .limit(limit)
     )
@@ -136,7 +136,7 @@ class Retries:
 
 def count_retries(catalogue: Catalogue, now: datetime) -> Retries:
     """How many artists wait for another try, and how many of them may be tried now."""
-    due = _has_come(refresh_state.c.next_due_at, now, cadence.LAST_RETRY)
+    due = has_come(refresh_state.c.next_due_at, now, cadence.LAST_RETRY)
     [row] = catalogue.rows(
         sa.select(
             sa.func.count().label("waiting"),
@@ -161,13 +161,6 @@ _FAILED = (
     ),
 )
 """What another try may mend: not what the user must correct, nor what Spotify does not have."""
-
-
-def _has_come(
-    due_at: sa.ColumnElement[Any], now: datetime, longest: timedelta
-) -> sa.ColumnElement[bool]:
-    """The time has come, or is further away than any is put off: the clock was set back."""
-    return (due_at <= utc_text(now)) | (due_at > utc_text(now + longest))
 
 
 def least_recently_listed(catalogue: Catalogue, limit: int) -> list[Row]:
@@ -459,11 +452,12 @@ class _Writer:
         if known and known["listed_as"] == looks and known["album_group"] == row["album_group"]:
             return None
         new = {"first_seen_at": self._now, "last_seen_at": self._now, "fetched_at": None}
+        at_once = utc_text(cadence.AT_ONCE)
         if known is None or known["listed_as"] == looks:
-            base = known or {**row, **new, "body_due_at": self._now}
+            base = known or {**row, **new, "body_due_at": at_once}
         else:  # changed, or stored by an older version, or forgotten and listed again
             is_changed = known["listed_as"] is not None or not known["fetched_at"]
-            due = self._now if is_changed else known["body_due_at"]
+            due = at_once if is_changed else known["body_due_at"]
             base = known | row | {name: known[name] for name in BODY_COLUMNS}
             base |= {"body_due_at": due}
         return {

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from harmony_pipelines.clients.catalogue import Catalogue, Row, utc_text
+from harmony_pipelines.clients.catalogue import Catalogue, Row, has_come, utc_text
 from harmony_pipelines.clients.tables import outbox
 from harmony_pipelines.domain.notices import HEARTBEAT, Message
 
@@ -143,9 +143,7 @@ def _row(service: str, message: Message, now: datetime) -> Row:
 
 
 def _due(now: datetime) -> sa.ColumnElement[bool]:
-    """Its time has come, or is further away than any gap: the clock was set back."""
-    at = outbox.c.next_attempt_at
-    return (at <= utc_text(now)) | (at > utc_text(now + 2 * _LONGEST_GAP))
+    return has_come(outbox.c.next_attempt_at, now, 2 * _LONGEST_GAP)
 
 
 def _forget_oldest(connection: Connection, service: str) -> None:

@@ -16,12 +16,15 @@ days while the release is young, and else every half year.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 LONGEST = timedelta(days=30)
 SHORTEST = timedelta(days=1)
 LAST_RETRY = timedelta(days=7)
 """The longest that another try is put off."""
+
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a body is due that is to be read now: past by any clock, also one that is set back."""
 
 BODY_LASTS = timedelta(days=180)
 YOUNG = timedelta(days=14)

@@ -183,6 +183,25 @@ def test_bodies_of_an_artist_that_failed_wait_with_it(watched: Watched) -> None:
     assert watched.waiting(1) == ["x"]
 
 
+# When the clock was set back
+
+
+def test_what_is_to_be_read_at_once_waits_by_a_clock_since_set_back(watched: Watched) -> None:
+    watched.listed("a", body("x"), day=9)
+    assert watched.waiting(0) == ["x"]
+    watched.read("a", body("x"), day=9)
+    watched.listed("a", body("x", name="y"), day=9)
+    assert watched.waiting(0) == ["x"]
+
+
+def test_a_body_that_was_read_by_a_clock_years_ahead_is_read_again(watched: Watched) -> None:
+    watched.listed("a", body("x"))
+    watched.read("a", body("x"), day=3650)
+    assert watched.waiting(0) == ["x"]
+    [row] = Backlog(watched.store, START).bodies()
+    assert Backlog(watched.store, START).waits(row)
+
+
 # When a body is read again
 
 
