@@ -2,18 +2,16 @@
 
 import json
 import math
-import pkgutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from importlib import import_module
 from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.home import Home
-from benchmarks.measure import in_process, in_turn
+from benchmarks.measure import in_fork, in_process, in_turn
 from benchmarks.spotify import AS_FAST_AS_POSSIBLE, Served, serving
 from benchmarks.table import Row, at_most, for_colour
 
@@ -83,7 +81,7 @@ def _ours(bench: Bench, server: Served) -> float:
     home = Home(bench.place("first-fill"))
     home.watch(server.artist_ids)
     environment = home.environment(**server.settings, **AS_FAST_AS_POSSIBLE)
-    told = in_process(refresh, environment, artists=len(server.artist_ids))
+    told = in_fork(refresh, environment, artists=len(server.artist_ids))
     return told["seconds"]
 
 
@@ -98,7 +96,6 @@ def refresh(artists: int, runs: int = 100) -> dict[str, Any]:
 
     from harmony_pipelines.definitions import defs
 
-    _import_what_runs_import()
     job = defs.resolve_job_def("refresh_catalogue")
     with dg.DagsterInstance.get() as instance:
         instance.get_runs_count()  # opens Dagster's storage, which imports a lot
@@ -109,15 +106,6 @@ def refresh(artists: int, runs: int = 100) -> dict[str, Any]:
                 raise RuntimeError(f"nobody was refreshed: {outcome}")
             runs -= 1
         return {"seconds": time.perf_counter() - began, "left": left}
-
-
-def _import_what_runs_import() -> None:
-    """Most modules are imported when a run needs them; here, as the bare loop's, before."""
-    for name in ("clients", "ops", "steps"):
-        package = import_module(f"harmony_pipelines.{name}")
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.ispkg:
-                import_module(f"{package.__name__}.{module.name}")
 
 
 def _complete() -> int:

@@ -30,9 +30,9 @@ def rows(bench: Bench) -> Iterator[Row]:
     """
     times, settle = bench.size(bench.times, 1), bench.size(10, 5)
     found: list[list[float]] = [[], []]
+    ours, empty = Home(bench.place("idle")), Home(bench.place("idle-empty"))
+    fill(ours, ARTISTS, albums=10, tracks=5)
     for _ in range(times):
-        ours, empty = Home(bench.place("idle")), Home(bench.place("idle-empty"))
-        fill(ours, ARTISTS, albums=10, tracks=5)
         port, other = _free_port(), _free_port()
         ui = {"HARMONY_UI_PORT": str(port)}
         dev = ["-m", "harmony_pipelines.dev"]

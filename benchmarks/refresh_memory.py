@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.bench import Bench
 from benchmarks.first_fill import refresh
 from benchmarks.home import Home
-from benchmarks.measure import in_process
+from benchmarks.measure import in_fork
 from benchmarks.spotify import AS_FAST_AS_POSSIBLE, serving
 from benchmarks.table import Row, at_most
 
@@ -27,7 +27,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             environment = home.environment(**server.settings, **AS_FAST_AS_POSSIBLE)
             highest, left = 0, artists
             while left:
-                told = in_process(refresh, environment, artists=artists, runs=1)
+                told = in_fork(refresh, environment, artists=artists, runs=1)
                 highest, left = max(highest, told["peak_bytes"]), told["left"]
             return highest
 

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.data import fill
 from benchmarks.home import Home
-from benchmarks.measure import in_process
+from benchmarks.measure import in_fork
 from benchmarks.table import Row, at_most
 
 ALBUMS, TRACKS = 30, 10
@@ -26,7 +26,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     told: list[list[dict[str, Any]]] = [[], []]
     for _ in range(bench.times):
         for results, home in zip(told, (whole, tenth), strict=True):
-            results.append(in_process(all_reports, home.environment()))
+            results.append(in_fork(all_reports, home.environment()))
 
     def median(name: str) -> list[float]:
         return [statistics.median(each[name] for each in results) for results in told]
