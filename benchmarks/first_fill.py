@@ -1,10 +1,8 @@
 """The first look at many artists: without waiting, and waiting for a server all the time."""
 
-import json
 import math
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -46,35 +44,11 @@ def rows(bench: Bench) -> Iterator[Row]:
             floor, figures, times=bench.times,
         )  # fmt: skip
 
-    if not bench.quick:
-        yield _what_is_asked_costs(bench)
-
 
 def _shortest(server: Served, times: int) -> float:
     """The seconds that no way of asking gets below: all waiting, and nothing else."""
     requests = server.counts().total() / times
     return math.ceil(requests / IN_FLIGHT) * LATENCY_S
-
-
-def _what_is_asked_costs(bench: Bench) -> Row:
-    """How much of that no way of doing it gets around, by stock parts and one after the other."""
-    artists = 40
-    with serving(artists=artists, albums=ALBUMS, tracks=TRACKS) as server:
-
-        def stored() -> float:
-            home = Home(bench.place("first-fill"))
-            told = in_process(
-                stored_loop, home.environment(), url=server.url, artist_ids=server.artist_ids
-            )
-            return told["seconds"]
-
-        figures = in_turn(bench.times, stored, lambda: _bare(server, server.artist_ids))
-    return for_colour(
-        f"a bare loop over {artists} artists that also books each call and stores by plain SQL, "
-        "and tells Dagster's own event log",
-        "the bare loop alone",
-        figures, times=bench.times,
-    )  # fmt: skip
 
 
 def _ours(bench: Bench, server: Served) -> float:
@@ -125,7 +99,7 @@ def bare_loop(url: str, artist_ids: list[str], threads: int) -> dict[str, Any]:
 
     def read(some: list[str]) -> int:
         rows: list[Any] = []
-        for _, albums, tracks in _read(url, some):
+        for albums, tracks in _read(url, some):
             rows += albums + tracks
         return len(rows)
 
@@ -136,45 +110,7 @@ def bare_loop(url: str, artist_ids: list[str], threads: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began, "rows": rows}
 
 
-def stored_loop(url: str, artist_ids: list[str]) -> dict[str, Any]:
-    """The bare loop, and what the design asks for besides, by the shortest way there is.
-
-    A booking committed before each call, a transaction an artist, three materialisations.
-    """
-    import dagster as dg
-
-    from harmony_pipelines.settings import load_settings
-
-    settings = load_settings()
-    settings.prepare_home()
-    database = sqlite3.connect(settings.home / "bare.db", isolation_level=None)
-    database.execute("PRAGMA journal_mode=WAL")
-    for table in ("calls (at)", "albums (id, name, day, images)", "tracks (id, name, n, ms)"):
-        database.execute(f"CREATE TABLE {table}")
-
-    def book() -> None:
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.execute("INSERT INTO calls VALUES (?)", (time.time(),))
-
-    with closing(database), dg.DagsterInstance.get() as instance:
-        instance.get_runs_count()
-        began = time.perf_counter()
-        for artist_id, albums, tracks in _read(url, artist_ids, book):
-            database.execute("PRAGMA synchronous=FULL")
-            database.execute("BEGIN IMMEDIATE")
-            rows = [(*told, json.dumps(images)) for *told, images in albums]
-            database.executemany("INSERT INTO albums VALUES (?, ?, ?, ?)", rows)
-            database.executemany("INSERT INTO tracks VALUES (?, ?, ?, ?)", tracks)
-            database.execute("COMMIT")
-            for asset in ("spotify_artists", "spotify_albums", "spotify_tracks"):
-                told = dg.AssetMaterialization(asset, partition=artist_id)
-                instance.report_runless_asset_event(told)
-        return {"seconds": time.perf_counter() - began}
-
-
-def _read(
-    url: str, artist_ids: list[str], book: Callable[[], None] = lambda: None
-) -> Iterator[tuple[str, list[Any], list[Any]]]:
+def _read(url: str, artist_ids: list[str]) -> Iterator[tuple[list[Any], list[Any]]]:
     from spotipy import Spotify
     from spotipy.cache_handler import MemoryCacheHandler
     from spotipy.oauth2 import SpotifyClientCredentials
@@ -186,20 +122,17 @@ def _read(
     spotify: Any = Spotify(auth_manager=credentials)
     spotify.prefix = f"{url}/v1/"
     for artist_id in artist_ids:
-        book()
         spotify.artist(artist_id)
         listed: list[str] = []
         for group in ("album", "single"):
-            book()
             page = spotify.artist_albums(artist_id, include_groups=group, country="DE", limit=50)
             listed += [album["id"] for album in page["items"]]
         albums: list[Any] = []
         tracks: list[Any] = []
-        book()
         for album in spotify.albums(listed, market="DE")["albums"]:
             albums.append((album["id"], album["name"], album["release_date"], album["images"]))
             tracks += [
                 (track["id"], track["name"], track["track_number"], track["duration_ms"])
                 for track in album["tracks"]["items"]
             ]
-        yield artist_id, albums, tracks
+        yield albums, tracks

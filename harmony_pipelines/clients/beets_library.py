@@ -154,9 +154,9 @@ class BeetsLibrary:
     def _albums(
         self, albums: Sequence[RawRow], items: Sequence[RawItem], tracks: Sequence[LibraryRow]
     ) -> list[LibraryRow]:
-        spotify_ids: defaultdict[Raw, set[str | None]] = defaultdict(set)
+        spotify_ids: defaultdict[Raw, set[Raw]] = defaultdict(set)
         for item in items:
-            spotify_ids[item[_ALBUM_ID]].add(text_of(item[_SPOTIFY_ID]))
+            spotify_ids[item[_ALBUM_ID]].add(item[_SPOTIFY_ID])
         counts: Counter[Raw] = Counter([track["beets_album_id"] for track in tracks])
         missing: Counter[Raw] = Counter(
             [track["beets_album_id"] for track in tracks if track["size"] is None]
@@ -164,7 +164,8 @@ class BeetsLibrary:
         rows: list[LibraryRow] = []
         for album in albums:
             album_id, art = album["id"], self._path_here(album["artpath"])
-            row = album_row(album, spotify_ids[album_id], None if art is None else path_text(art))
+            named = {*map(text_of, spotify_ids[album_id])}
+            row = album_row(album, named, None if art is None else path_text(art))
             rows.append(row | {"tracks": counts[album_id], "missing_files": missing[album_id]})
         return rows
 

@@ -69,7 +69,10 @@ def text_of(value: Raw) -> str | None:
     """The value as text that any database takes; null if there is nothing to read in it."""
     if value is None:
         return None
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, str):  # so are nearly all of them, and there are many
+        text = value
+    else:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     if "\0" in text:
         text = text.replace("\0", "")
     return text if text and not text.isspace() else None
@@ -79,6 +82,8 @@ def whole_of(value: Raw, biggest: int = _BIGGEST) -> int | None:
     """The value as a positive whole number, else null; 0 is how beets says unknown."""
     if value is None:
         return None
+    if isinstance(value, int):
+        return value if 0 < value <= biggest else None
     try:
         number = int(value)
     except (ValueError, OverflowError):
