@@ -24,6 +24,11 @@ class Patience:
         """The same patience with another deadline."""
         return Patience(deadline, self._stop, self._sleep)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the run is over or the deadline has passed."""
+        return self._stop.is_set() or self.deadline.passed
+
     def check(self) -> None:
         """Raise if the run is over or the deadline has passed."""
         if self._stop.is_set():

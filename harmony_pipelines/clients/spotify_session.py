@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import logging
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,17 +15,15 @@ from urllib.parse import quote
 import orjson
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.cookies import CookieConflictError
 from spotipy import Spotify
 from spotipy.cache_handler import MemoryCacheHandler
 from spotipy.exceptions import SpotifyBaseException
 from spotipy.oauth2 import SpotifyClientCredentials
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError, ReadTimeoutError
 from urllib3.util import parse_url
 
+from harmony_pipelines.clients.exchanges import Adapter, Watch
 from harmony_pipelines.clients.patience import Patience
 from harmony_pipelines.clients.spotify_config import SpotifyConfig
 from harmony_pipelines.clients.spotify_refusals import (
@@ -47,7 +44,6 @@ _LIBRARIES_RAISE = (
     OSError,
     ValueError,
 )
-_NOTICE_STOP_SECONDS = 0.1
 
 
 def _is_no_secret(record: logging.LogRecord) -> bool:
@@ -122,10 +118,9 @@ class ClientCredentials(SpotifyClientCredentials):
 class BoundedSession(requests.Session):
     """A session whose every request is over in time, read whole and within a size.
 
-    requests' own time limits are per read, so that a server that drips is never late. The exchange
-    therefore runs in a thread of its own, and who waits for it can leave: at the limit, at the
-    deadline, or because the run is over, also during name resolution. One made `like` another
-    shares its connections.
+    requests' own time limits are per read, so that a server that drips is never late. Each exchange
+    is therefore watched, and cut at the limit, at the deadline, or because the run is over, also
+    during name resolution. One made `like` another shares its connections.
     """
 
     def __init__(
@@ -137,7 +132,8 @@ class BoundedSession(requests.Session):
         self.trust_env = False
         self._shares = like is not None
         for scheme in ("https://", "http://"):
-            self.mount(scheme, like.adapters[scheme] if like else _Adapter(max_retries=0))
+            self.mount(scheme, like.adapters[scheme] if like else Adapter(max_retries=0))
+        self._watch: Watch = like._watch if like else Watch()
 
     def close(self) -> None:
         """Give the connections back, unless they are another's: spotipy closes what it drops."""
@@ -152,27 +148,22 @@ class BoundedSession(requests.Session):
             min(self.config.connect_seconds, seconds),
             min(self.config.read_seconds, seconds),
         )
-        exchange = _Exchange(lambda: self._whole_answer(method, url, options))
-        response = self._awaited(exchange, seconds, str(url))
+        response = self._in_time(method, str(url), options, seconds)
         if not 200 <= response.status_code < 300:
             hidden = _credentials(options.get("headers"), self.config.client_secret)
             raise Refusal(response.status_code, response.headers, response.content, hidden)
         return response
 
-    def _awaited(self, exchange: "_Exchange", seconds: float, url: str) -> requests.Response:
+    def _in_time(self, method: str, url: str, options: Any, seconds: float) -> requests.Response:
         limit = self.patience.deadline.sooner(seconds, "a call")
-        exchange.start()
         try:
-            while not exchange.finished.wait(min(_NOTICE_STOP_SECONDS, limit.left())):
-                self.patience.check()
-                if limit.passed:
-                    raise _too_slow(_endpoint(url), seconds)
-        finally:
-            exchange.abandon()
-        if exchange.answer is not None:
-            return exchange.answer
-        self.patience.check()
-        raise _failed(exchange.error, _endpoint(url)) from exchange.error
+            with self._watch.kept_over(self.patience.within(limit)):
+                return self._whole_answer(method, url, options)
+        except Exception as error:
+            self.patience.check()
+            if limit.passed:
+                raise _too_slow(_endpoint(url), seconds) from error
+            raise _failed(error, _endpoint(url)) from error
 
     def _whole_answer(self, method: str, url: str, options: Any) -> requests.Response:
         """Read the body within its size, so that nobody waits for it outside the limits."""
@@ -241,78 +232,6 @@ def speaking_of(question: Question) -> Iterator[None]:
         raise unusable(question, f"spotipy says {type(error).__name__}") from None
 
 
-class _Exchange(threading.Thread):
-    """One request in a daemon thread, which can be given up on."""
-
-    def __init__(self, send: Callable[[], requests.Response]) -> None:
-        super().__init__(name="spotify-call", daemon=True)
-        self.finished = threading.Event()
-        self.answer: requests.Response | None = None
-        self.error: Exception | None = None
-        self._send = send
-        self._connection: HTTPConnection | None = None
-        self._is_abandoned = False
-
-    def run(self) -> None:
-        """Do the request; what goes wrong is kept for the thread that waits."""
-        _here.exchange = self
-        try:
-            self.answer = self._send()
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
-            self.error = error
-        finally:
-            self._connection = None
-            self.finished.set()
-
-    def uses(self, connection: HTTPConnection) -> None:
-        """Remember the connection that must be cut to end this exchange."""
-        self._connection = connection
-        if self._is_abandoned:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Cut the connection of an exchange that still runs, so that its thread ends too."""
-        self._is_abandoned = True
-        connected = getattr(self._connection, "sock", None)
-        if connected is not None:
-            with contextlib.suppress(OSError):
-                # Not SSLSocket.shutdown, which would drop the TLS state that the thread is using.
-                socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-
-_here = threading.local()
-
-
-class _Http(HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _here.exchange.uses(self)
-
-    def request(self, *args: Any, **options: Any) -> None:
-        _here.exchange.uses(self)
-        super().request(*args, **options)
-
-
-class _Https(_Http, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http  # pyright: ignore[reportAssignmentType]
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https  # pyright: ignore[reportAssignmentType]
-
-
-class _Adapter(HTTPAdapter):
-    """An adapter whose connections tell the exchange that uses them."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-
-
 def _credentials(headers: Any, secret: str) -> list[str]:
     sent = str((headers or {}).get("Authorization", "")).partition(" ")[2]
     return [form for each in (secret, sent) for form in (each, quote(each, safe=""))]
@@ -333,13 +252,13 @@ def _too_slow(endpoint: str, seconds: float) -> HarmonyError:
     )
 
 
-def _failed(error: Exception | None, endpoint: str) -> HarmonyError:
+def _failed(error: Exception, endpoint: str) -> HarmonyError:
     """What requests and urllib3 raise, in our vocabulary."""
     if isinstance(error, HarmonyError):
         return error
-    if error is not None and not isinstance(error, _LIBRARIES_RAISE):
+    if not isinstance(error, _LIBRARIES_RAISE):
         raise error
-    cause = error.args[0] if error is not None and error.args else None
+    cause = error.args[0] if error.args else None
     if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
         return HarmonyError(
             ErrorCode.DEADLINE_EXCEEDED,
@@ -356,7 +275,7 @@ def _failed(error: Exception | None, endpoint: str) -> HarmonyError:
     )
 
 
-def _failure(error: Exception | None, cause: object) -> tuple[Reason, str]:
+def _failure(error: Exception, cause: object) -> tuple[Reason, str]:
     if isinstance(getattr(cause, "reason", None), NameResolutionError):
         return Reason.NAME_RESOLUTION, "Spotify's host name could not be resolved"
     broken = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)

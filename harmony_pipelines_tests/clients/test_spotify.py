@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -672,17 +673,26 @@ def test_the_deadline_ends_a_call_in_its_middle(spotify: Spotify, family: str) -
     assert concerns_everybody(error)
 
 
-def test_a_call_whose_headers_drip_ends_and_leaves_no_thread(spotify: Spotify) -> None:
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"X-Drip: 1\r\n", id="headers"),
+        pytest.param(b'HTTP/1.0 200 OK\r\n\r\n{"id": "1"}', b" ", id="a body without length"),
+    ],
+)
+def test_a_call_whose_answer_drips_ends_and_leaves_no_thread(
+    spotify: Spotify, first: bytes, drop: bytes
+) -> None:
     over = threading.Event()
 
     def drip(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(65_536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            connection.sendall(first)
             while not over.wait(0.05):
                 try:
-                    connection.sendall(b"X-Drip: 1\r\n")
+                    connection.sendall(drop)
                 except OSError:
                     return
 
@@ -698,7 +708,7 @@ def test_a_call_whose_headers_drip_ends_and_leaves_no_thread(spotify: Spotify) -
         over.set()
         assert not thread.is_alive()
     until = time.monotonic() + 5
-    while any(t.name == "spotify-call" for t in threading.enumerate()):
+    while any(t.name in ("connect", "exchanges") for t in threading.enumerate()):
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -715,6 +725,25 @@ def test_the_end_of_the_run_ends_every_wait(spotify: Spotify, fault: faults.Faul
     assert time.monotonic() - before < 2
     assert (error.code, error.reason) == (ErrorCode.CONFLICT, Reason.RUN_OVER)
     timer.join()
+
+
+def test_the_end_of_the_run_ends_the_wait_for_a_connection(spotify: Spotify) -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        address = listener.getsockname()
+        for _ in range(2):  # one is connected, one waits for its turn: no third gets an answer
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        config = replace(spotify.config, api_url=f"http://127.0.0.1:{address[1]}/v1")
+        client = SpotifyClient(config, spotify.quota, Patience(Deadline.after(60), stop))
+        timer = threading.Timer(0.3, stop.set)
+        timer.start()
+        before = time.monotonic()
+        error = failure(lambda: client.artist(spotify.artist_id))
+        assert 0.3 <= time.monotonic() - before < 2
+        assert (error.code, error.reason) == (ErrorCode.CONFLICT, Reason.RUN_OVER)
+        timer.join()
 
 
 def test_nothing_listens(spotify: Spotify) -> None:
