@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -43,17 +44,22 @@ for line in sys.stdin:
         print("?", error.strerror)
 """
 _TOLD = struct.Struct("3q")
+_UNTOLD = b"\xff" * _TOLD.size
 _LATEST = 2**63 - 1
 _TELL = f"""
-import os, stat, struct, sys
-for path in sys.stdin.buffer.read().split(b"\\0")[:-1]:
+import mmap, os, stat, struct, sys
+paths = sys.stdin.buffer.read().split(b"\\0")[:-1]
+answers, tell = paths and mmap.mmap(1, 0), struct.Struct("{_TOLD.format}").pack_into
+for at, path in zip(range(0, {_TOLD.size} * len(paths), {_TOLD.size}), paths):
     try:
         found = os.stat(path)
         size = found.st_size if stat.S_ISREG(found.st_mode) else -1
-        told = 0, size, max(-{_LATEST}, min(found.st_mtime_ns, {_LATEST}))
+        mtime = found.st_mtime_ns
+        if not -{_LATEST} <= mtime <= {_LATEST}:
+            mtime = {_LATEST} if mtime > 0 else -{_LATEST}
+        tell(answers, at, 0, size, mtime)
     except OSError as error:
-        told = error.errno, -1, 0
-    os.write(1, struct.pack("{_TOLD.format}", *told))
+        tell(answers, at, error.errno, -1, 0)
 """
 
 Told = tuple[int, int, int]
@@ -96,15 +102,14 @@ def telling_of(
     """Have the system asked of many files meanwhile; what is given waits for all that it told.
 
     As in `look_at` a child process asks, and is killed once nothing was told for `seconds`. Its
-    question and its answers are files in `folder` while it works.
+    question and its answers are files in `folder` while it works; it has them in its memory, as
+    there are many.
     """
     made = partial(TemporaryFile, buffering=0, dir=folder)
     with made() as question, made() as answers:
         with speaking_of(folder):
-            left = memoryview(_separated_by_nul(paths))
-            while left:
-                left = left[question.write(left) :]
-            question.seek(0)
+            _write(question, _separated_by_nul(paths))
+            _write(answers, _UNTOLD * len(paths))
         process = subprocess.Popen(
             _child(_TELL), stdin=question, stdout=answers, stderr=subprocess.PIPE
         )
@@ -127,14 +132,30 @@ def _all_told(
             process.communicate(timeout=deadline.limit(seconds))
         except subprocess.TimeoutExpired as slow:
             deadline.check()
-            before, told = told, os.fstat(answers.fileno()).st_size // _TOLD.size
+            before, told = told, _how_many(answers)
             if told == before:
                 raise _hung(paths[min(told, len(paths) - 1)], process.pid, seconds) from slow
-    answers.seek(0)
-    all_told = answers.read()
-    if len(all_told) != len(paths) * _TOLD.size:
+    if _how_many(answers) < len(paths):
         raise _ended_early()
-    return list(_TOLD.iter_unpack(all_told))
+    answers.seek(0)
+    return list(_TOLD.iter_unpack(answers.read()))
+
+
+def _how_many(answers: BinaryIO) -> int:
+    """How many are told; the first that is not is looked for, as they are told in their order."""
+
+    def is_untold(number: int) -> bool:
+        return os.pread(answers.fileno(), _TOLD.size, number * _TOLD.size) == _UNTOLD
+
+    return bisect_left(range(os.fstat(answers.fileno()).st_size // _TOLD.size), True, key=is_untold)
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    """Write all of it, to be read from its beginning."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+    file.seek(0)
 
 
 def _separated_by_nul(paths: Sequence[bytes]) -> bytes:
