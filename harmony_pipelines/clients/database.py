@@ -32,7 +32,9 @@ Row = dict[str, Any]
 BUSY_SECONDS = 30.0
 """How long a transaction waits for another process that is writing."""
 
-_ROWS_PER_STATEMENT = 500
+_ROWS_PER_STATEMENT = 60
+"""Many at once: between the rows of an `executemany` each other thread may take Python's lock."""
+
 _READS_ONLY = "harmony_reads_only"
 _DURABLE = "harmony_durable"
 _SWITCH_SECONDS = 0.02
@@ -191,15 +193,16 @@ def upsert(
     """
     if not rows:
         return
-    columns = tuple(rows[0] if update is None else update)
+    names = tuple(rows[0])
+    columns = names if update is None else tuple(update)
     driver = _driver(connection)
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = list(rows[start : start + _ROWS_PER_STATEMENT])
+        some = rows[start : start + _ROWS_PER_STATEMENT]
         if driver:
-            text, _ = _sqlite_text(_upsert(sqlite.insert, table, columns), tuple(rows[0]))
-            driver.executemany(text, some)
+            text, order = _sqlite_rows(_upsert(sqlite.insert, table, columns), names, len(some))
+            driver.execute(text, [row[name] for row in some for name in order])
         else:
-            connection.execute(_upsert(postgresql.insert, table, columns), some)
+            connection.execute(_upsert(postgresql.insert, table, columns), [*some])
 
 
 def selected(
@@ -255,6 +258,16 @@ def _sqlite_text(
     compiled: Any = statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=names)
     whole = compiled.construct_expanded_state(dict.fromkeys(names))
     return whole.statement, whole.parameters
+
+
+@lru_cache(maxsize=1024)
+def _sqlite_rows(
+    insert: sa.ClauseElement, names: tuple[str, ...], rows: int
+) -> tuple[str, Sequence[str]]:
+    """The text that inserts so many rows by position, and the order of a row's values."""
+    compiled: Any = insert.compile(dialect=sqlite.dialect(paramstyle="qmark"), column_keys=names)
+    one = f"({', '.join('?' * len(names))})"
+    return compiled.string.replace(one, ", ".join([one] * rows), 1), compiled.positiontup
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -18,8 +19,14 @@ _GONE_SECONDS = 2.0
 
 def identity(pid: int | None = None) -> str:
     """`host:pid:created`, which names a process for good."""
-    process = psutil.Process(pid)
-    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+    return _own_identity(os.getpid()) if pid is None else _identity(pid)
+
+
+def _identity(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
+
+
+_own_identity = cache(_identity)
 
 
 def module_command(name: str) -> tuple[list[str], dict[str, str]]:
