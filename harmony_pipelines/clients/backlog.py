@@ -278,7 +278,6 @@ class _Writer:
         self._connection = connection
         self._artist_id = artist_id
         self._now = now
-        self._albums = spotify_albums.c.artist_id == artist_id
 
     def save(self, read: BodiesRead, requests: int) -> None:
         self._save_albums(read)
@@ -304,7 +303,7 @@ class _Writer:
             gone = spotify_albums.c.album_id.in_(sorted(read.gone))
             self._connection.execute(
                 sa.update(spotify_albums)
-                .where(self._albums, gone)
+                .where(spotify_albums.c.artist_id == self._artist_id, gone)
                 .values(fetched_at=now, body_due_at=self._due({}))
             )
 

@@ -47,6 +47,9 @@ RESERVE = 10
 _FORGET_EVERY = 60.0
 """Seconds after which calls that no budget counts any more are deleted again."""
 
+_PLENTY, _PLENTY_FOR = 100, 0.5
+"""Where so many calls were left, nobody spends them within so many seconds."""
+
 _LOWERED_TO = 0.8
 _GROWTH_A_DAY = 1.05
 
@@ -109,6 +112,7 @@ class Quota:
         self._sleep = sleep
         self._booked = 0
         self._forgot_at = -_FORGET_EVERY
+        self._plenty_at: dict[str, float] = {}
         with writing(engine) as connection:
             upsert(connection, spotify_state, [{"key": _NEXT_SLOT, "value": "0"}], update=())
 
@@ -151,6 +155,7 @@ class Quota:
         """
         now = self.clock()
         until = min(until, now + LONGEST_COOLDOWN)
+        self._plenty_at.clear()
         with writing(self._engine) as connection:
             state = _locked(connection)
             if until > self._cooldown_until(state):
@@ -192,7 +197,12 @@ class Quota:
             return max(0, budget - self._spent(connection, family))
 
     def why_not(self, family: str) -> HarmonyError | None:
-        """What keeps a call of the family from being booked now; None if nothing does."""
+        """What keeps a call of the family from being booked now; None if nothing does.
+
+        Where there was plenty a moment ago nothing is looked up: the booking does so in any case.
+        """
+        if 0 <= self.clock() - self._plenty_at.get(family, -_PLENTY_FOR) < _PLENTY_FOR:
+            return None
         try:
             self.check(family)
         except HarmonyError as refusal:
@@ -231,6 +241,8 @@ class Quota:
         self._refuse_if_run_spent(family)
         budget, spent = self._budget(state, family), self._spent(connection, family)
         kept = self._limits.kept(family, budget)
+        if spent < budget - kept - _PLENTY and self._limits.a_run is None:
+            self._plenty_at[family] = self.clock()
         if spent >= budget - kept:
             wait = self._until_free(connection, family, spent - (budget - kept))
             setting = "ISRC_DAILY_REQUESTS" if family == ISRCS else "DAILY_REQUESTS"

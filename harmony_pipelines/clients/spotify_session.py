@@ -188,12 +188,13 @@ class BoundedSession(requests.Session):
         return whole
 
     def _sent(self, method: str, url: str, options: Any) -> requests.Response:
-        """The head of the answer; ours has nothing that a session would add to each request."""
+        """The head of the answer, without what a session adds to each request; ours needs none."""
         request = requests.PreparedRequest()
         headers = {**self.headers, **(options.get("headers") or {})}
         given = {name: options.get(name) for name in ("data", "params")}
         request.prepare(method, url, headers, **given)
-        return self.send(request, timeout=options["timeout"], stream=True, allow_redirects=False)
+        adapter = self.get_adapter(url)  # a session would keep cookies, and look for redirects
+        return adapter.send(request, stream=True, timeout=options["timeout"], verify=True)
 
 
 class _WholeResponse(requests.Response):

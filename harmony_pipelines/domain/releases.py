@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from harmony_pipelines.domain.discography import is_tombstone
@@ -35,6 +36,7 @@ class ReleaseDate:
     precision: Precision | None = None
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def of(cls, text: str | None, precision: str | None = None) -> "ReleaseDate":
         """The date in `1981`, `1981-12` or `1981-12-15`, as far as it is one.
 

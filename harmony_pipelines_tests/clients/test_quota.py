@@ -120,6 +120,38 @@ def test_one_call_in_ten_is_kept_for_what_the_user_named(database: sa.Engine, cl
     assert quota.why_not("artists") is None
 
 
+def test_where_there_was_plenty_a_moment_ago_the_booking_sees_what_others_did_since(
+    database: sa.Engine, clock: Clock
+) -> None:
+    quota, other = a_quota(database, clock), a_quota(database, clock)
+    assert quota.why_not("albums") is None
+    other.cool_down(clock.now + 600, "rate_limit")
+    assert quota.why_not("albums") is None
+    with pytest.raises(HarmonyError) as refused:
+        quota.acquire("albums", a_deadline(clock))
+    assert refused.value.reason is Reason.COOLDOWN
+    clock.now += 0.5
+    refusal = quota.why_not("albums")
+    assert refusal is not None
+    assert refusal.reason is Reason.COOLDOWN
+
+
+def test_a_cooldown_of_its_own_is_known_at_once(database: sa.Engine, clock: Clock) -> None:
+    quota = a_quota(database, clock)
+    assert quota.why_not("albums") is None
+    quota.cool_down(clock.now + 600, "rate_limit")
+    assert quota.why_not("albums") is not None
+
+
+def test_a_run_that_may_make_some_calls_only_knows_at_once_when_they_are_made(
+    database: sa.Engine, clock: Clock
+) -> None:
+    quota = a_quota(database, clock, per_second=10_000, a_run=1)
+    assert quota.why_not("albums") is None
+    quota.acquire("albums", a_deadline(clock))
+    assert quota.why_not("albums") is not None
+
+
 @pytest.mark.parametrize(("budget", "kept"), [(1, 0), (9, 0), (10, 1), (400, 40)])
 def test_a_small_budget_has_no_reserve(budget: int, kept: int) -> None:
     assert QuotaLimits().kept("albums", budget) == kept
