@@ -59,6 +59,10 @@ class Exchange:
                 # Not SSLSocket.shutdown, which would drop the TLS state that the thread is using.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
+    def forget(self) -> None:
+        """Let go of the connection, which knows this exchange until it is used again."""
+        self._connection = self._socket = None
+
     def check(self) -> None:
         """Raise if it was cut: what came before may look like a whole answer."""
         if self._is_cut:
@@ -94,6 +98,7 @@ class Watch:
         finally:
             with self._lock:
                 self._running.remove(exchange)
+            exchange.forget()
         exchange.check()
 
     def _keep(self) -> None:
