@@ -8,10 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from harmony_pipelines.clients.beets_config import BeetsConfig
 from harmony_pipelines.clients.beets_tables import digest, read_paths, read_tables
+from harmony_pipelines.clients.catalogue import chunks
 from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.database_copy import FILES, copy_database
 from harmony_pipelines.clients.file_errors import file_error
@@ -34,7 +36,7 @@ from harmony_pipelines.domain.paths import path_text
 _ROWS_BETWEEN_LOOKS = 100
 _MOST_OBJECTS = 1_000_000
 """All of them are rows, which are kept to the end in any case."""
-_ALBUM_ID, _SPOTIFY_ID = map(ITEM_COLUMNS.index, ("album_id", "spotify_album_id"))
+_IDS = itemgetter(*map(ITEM_COLUMNS.index, ("album_id", "spotify_album_id")))
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
 
@@ -115,11 +117,12 @@ class BeetsLibrary:
         """All albums and tracks with what their files say; the files are not opened."""
         with self.private_copy(deadline) as copy:
             stored = read_paths(copy, self.config.database, deadline)
-            here = [self._path_here(path) for path in stored]
+            here = [path and self._paths.here(path) for path in stored]
             asked, seconds = [path or b"" for path in here], self._limits.share_seconds
             with telling_of(asked, copy.parent, deadline, seconds) as told:
                 albums, items = read_tables(copy, self.config.database, deadline)
                 tracks = list(_tracks(items, here, deadline))
+                rows = self._albums(albums, items)
                 files = told()
         warnings = _warnings(asked, files)
         _refuse_lost(stored, here, files)
@@ -130,9 +133,8 @@ class BeetsLibrary:
         strays = [track for track in tracks if track["beets_album_id"] not in known]
         for track in strays:
             track["beets_album_id"] = None
-        return LibrarySnapshot(
-            self._albums(albums, items, tracks), tracks, [*_stray(strays), *warnings]
-        )
+        _count(rows, tracks)
+        return LibrarySnapshot(rows, tracks, [*_stray(strays), *warnings])
 
     def _found(self, deadline: Deadline) -> Found:
         [found] = look_at([os.fsencode(self.config.database)], deadline, self._limits.share_seconds)
@@ -151,27 +153,19 @@ class BeetsLibrary:
                 path=str(database),
             )
 
-    def _albums(
-        self, albums: Sequence[RawRow], items: Sequence[RawItem], tracks: Sequence[LibraryRow]
-    ) -> list[LibraryRow]:
+    def _albums(self, albums: Sequence[RawRow], items: Sequence[RawItem]) -> list[LibraryRow]:
         spotify_ids: defaultdict[Raw, set[Raw]] = defaultdict(set)
-        for item in items:
-            spotify_ids[item[_ALBUM_ID]].add(item[_SPOTIFY_ID])
-        counts: Counter[Raw] = Counter([track["beets_album_id"] for track in tracks])
-        missing: Counter[Raw] = Counter(
-            [track["beets_album_id"] for track in tracks if track["size"] is None]
-        )
+        for album_id, spotify_id in set(map(_IDS, items)):
+            spotify_ids[album_id].add(spotify_id)
         rows: list[LibraryRow] = []
         for album in albums:
-            album_id, art = album["id"], self._path_here(album["artpath"])
-            named = {*map(text_of, spotify_ids[album_id])}
-            row = album_row(album, named, None if art is None else path_text(art))
-            rows.append(row | {"tracks": counts[album_id], "missing_files": missing[album_id]})
+            art = self._path_here(album["artpath"])
+            named = {*map(text_of, spotify_ids[album["id"]])}
+            rows.append(album_row(album, named, None if art is None else path_text(art)))
         return rows
 
     def _path_here(self, value: object) -> bytes | None:
-        stored = _stored_path(value)
-        return self._paths.here(stored) if stored else None
+        return self._paths.here(value) if isinstance(value, bytes) and value else None
 
 
 def _temporary_folder(within: Path | None) -> tempfile.TemporaryDirectory[str]:
@@ -181,21 +175,26 @@ def _temporary_folder(within: Path | None) -> tempfile.TemporaryDirectory[str]:
         raise file_error(within or Path(tempfile.gettempdir()), error) from error
 
 
-def _stored_path(value: object) -> bytes | None:
-    return value if isinstance(value, bytes) and value else None
-
-
 def _tracks(
     items: Sequence[RawItem], here: Sequence[bytes | None], deadline: Deadline
 ) -> Iterator[LibraryRow]:
-    for number, (item, path) in enumerate(zip(items, here, strict=True)):
-        if number % _ROWS_BETWEEN_LOOKS == 0:
-            deadline.check()
-        yield track_row(item, None if path is None else path_text(path))
+    for some in chunks(zip(items, here, strict=True), _ROWS_BETWEEN_LOOKS):
+        deadline.check()
+        for item, path in some:
+            yield track_row(item, path_text(path) if path else None)
+
+
+def _count(albums: Sequence[LibraryRow], tracks: Sequence[LibraryRow]) -> None:
+    """Say of each album how many tracks it has, and how many of them have no file."""
+    counts = Counter([track["beets_album_id"] for track in tracks])
+    missing = Counter([track["beets_album_id"] for track in tracks if track["size"] is None])
+    for album in albums:
+        album_id = album["beets_album_id"]
+        album["tracks"], album["missing_files"] = counts[album_id], missing[album_id]
 
 
 def _refuse_lost(
-    stored: Sequence[Raw], here: Sequence[bytes | None], files: Sequence[Told]
+    stored: Sequence[bytes | None], here: Sequence[bytes | None], files: Sequence[Told]
 ) -> None:
     """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
     lost = [number for number, told in enumerate(files) if told[1] < 0 and here[number]]
@@ -203,7 +202,7 @@ def _refuse_lost(
     if len(lost) * 2 > named:
         first = lost[0]
         how_many = f"{len(lost)} of {named}"
-        raise _not_mapped(_stored_path(stored[first]) or b"", here[first] or b"", how_many)
+        raise _not_mapped(stored[first] or b"", here[first] or b"", how_many)
 
 
 def _warnings(paths: Sequence[bytes], files: Sequence[Told]) -> list[str]:

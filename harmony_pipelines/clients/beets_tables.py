@@ -31,7 +31,7 @@ _CREDITS = (
     ("albums", "album_attributes", ("albumartist", "spotify_artist_id", "mb_albumartistid")),
     ("items", "item_attributes", ("artist", "spotify_artist_id", "mb_artistid")),
 )
-_PATHS = "SELECT CAST(path AS BLOB) FROM items ORDER BY id"
+_PATHS = "SELECT NULLIF(CAST(path AS BLOB), x'') FROM items ORDER BY id"
 _NEEDED = {"albums": {"id"}, "items": {"id", "album_id", "path"}}
 _STEPS_BETWEEN_LOOKS = 100_000
 _as_text = partial(str, encoding="utf-8", errors="replace")
@@ -49,8 +49,8 @@ def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRo
             return _read_as(_as_text, connection)
 
 
-def read_paths(copy: Path, named: Path, deadline: Deadline) -> list[Raw]:
-    """The items' paths as they are stored, in the order of the items."""
+def read_paths(copy: Path, named: Path, deadline: Deadline) -> list[bytes | None]:
+    """The items' paths as they are stored, in the order of the items; None where there is none."""
     with _opened(copy, named, deadline) as connection:
         return [path for (path,) in connection.execute(_PATHS)]
 

@@ -1,6 +1,5 @@
 """Rows of the beets database, whatever strange values are in them, as rows of our tables."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 
@@ -96,10 +95,10 @@ def milliseconds_of(seconds: Raw) -> int | None:
     if seconds is None:
         return None
     try:
-        duration = float(seconds) * 1000
-    except ValueError:
+        number = round(float(seconds) * 1000)
+    except (ValueError, OverflowError):  # no number, or one that is none or has no end
         return None
-    return whole_of(round(duration)) if math.isfinite(duration) else None
+    return number if 0 < number <= _BIGGEST else None
 
 
 def _id(value: Raw) -> int:
