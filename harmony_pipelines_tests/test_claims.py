@@ -1,4 +1,5 @@
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -73,6 +74,18 @@ def test_the_process_of_a_run_that_dagster_ended_is_ended_and_its_lock_taken(tmp
     with stopped_holder(path, over) as child:
         assert claim_in_a_run(instance, path) is None
         assert not psutil.pid_exists(child.pid)
+
+
+@pytest.mark.parametrize("note", [b"", b'{"run_id": "a-run", "worker": "nowhere"}', b"{broken"])
+def test_a_lock_that_does_not_say_yet_who_holds_it_is_refused(tmp_path, instance, note):
+    path = tmp_path / "artwork.lock"
+    with path.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(note)
+        held.flush()
+        refused = claim_in_a_run(instance, path)
+    assert refused is not None
+    assert refused.code is ErrorCode.CONFLICT
 
 
 @pytest.mark.parametrize("known", [True, False])

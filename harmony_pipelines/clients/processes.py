@@ -44,7 +44,7 @@ def is_of_this_machine(name: str) -> bool:
 
 def find(name: str) -> psutil.Process | None:
     """The process of that identity, None if it is over."""
-    with contextlib.suppress(psutil.Error, ValueError):
+    with contextlib.suppress(psutil.Error, ValueError, IndexError):  # or that is no identity
         process = psutil.Process(int(name.split(":")[-2]))
         if identity(process.pid) == name and process.status() != psutil.STATUS_ZOMBIE:
             return process
