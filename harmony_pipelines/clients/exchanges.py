@@ -89,10 +89,10 @@ class Watch:
         """What this thread asks in this block is an exchange that ends with the patience."""
         exchange = _here.exchange = Exchange(patience)
         with self._lock:
-            self._running.add(exchange)
             if not self._is_kept:
                 threading.Thread(target=self._keep, name="exchanges", daemon=True).start()
                 self._is_kept = True
+            self._running.add(exchange)
         try:
             yield
         finally:
