@@ -17,7 +17,7 @@ from harmony_pipelines.clients.catalogue import chunks
 from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.database_copy import FILES, copy_database
 from harmony_pipelines.clients.file_errors import file_error
-from harmony_pipelines.clients.folders import Found, Told, fingerprints, look_at, telling_of
+from harmony_pipelines.clients.folders import Found, fingerprints, look_at, telling_of
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.library import LibraryPaths
@@ -124,8 +124,9 @@ class BeetsLibrary:
                 tracks = list(_tracks(items, here, deadline))
                 rows = self._albums(albums, items)
                 files = told()
-        warnings = _warnings(asked, files)
-        _refuse_lost(stored, here, files)
+        lost = [number for number, (_, size, _) in enumerate(files) if size < 0]
+        warnings = _warnings([(asked[number], files[number][0]) for number in lost])
+        _refuse_lost(stored, here, lost)
         for track, (_, size, mtime) in zip(tracks, files, strict=True):
             if size >= 0:
                 track["size"], track["mtime"] = size, mtime
@@ -194,10 +195,10 @@ def _count(albums: Sequence[LibraryRow], tracks: Sequence[LibraryRow]) -> None:
 
 
 def _refuse_lost(
-    stored: Sequence[bytes | None], here: Sequence[bytes | None], files: Sequence[Told]
+    stored: Sequence[bytes | None], here: Sequence[bytes | None], without: Sequence[int]
 ) -> None:
     """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
-    lost = [number for number, told in enumerate(files) if told[1] < 0 and here[number]]
+    lost = [number for number in without if here[number]]
     named = len(here) - here.count(None)
     if len(lost) * 2 > named:
         first = lost[0]
@@ -205,9 +206,9 @@ def _refuse_lost(
         raise _not_mapped(stored[first] or b"", here[first] or b"", how_many)
 
 
-def _warnings(paths: Sequence[bytes], files: Sequence[Told]) -> list[str]:
+def _warnings(lost: Sequence[tuple[bytes, int]]) -> list[str]:
     """What the user should know of the files; raises where the system could not say."""
-    faults = [(path, told[0]) for path, told in zip(paths, files, strict=True) if told[0]]
+    faults = [(path, error) for path, error in lost if error]
     for path, error in faults:
         if error not in _NOT_THERE | _MAY_NOT:
             raise file_error(Path(os.fsdecode(path)), OSError(error, os.strerror(error)))

@@ -142,10 +142,14 @@ def _selected(
     columns = _columns(connection, table)
     has_attributes = _columns(connection, attributes) >= {"entity_id", "key", "value"}
 
+    def is_among_attributes(column: str) -> bool:
+        named = f"SELECT 1 FROM {attributes} WHERE key = ? LIMIT 1"
+        return has_attributes and connection.execute(named, (column,)).fetchone() is not None
+
     def source(column: str) -> str:
         if column in columns:
             return f"t.{column}"
-        if has_attributes:  # beets keeps there what has no column of its own in that release
+        if is_among_attributes(column):  # what has no column of its own in that release of beets
             return f"(SELECT value FROM {attributes} WHERE entity_id = t.id AND key = '{column}')"
         return "NULL"
 
