@@ -166,7 +166,7 @@ def prepare_front(
     def verify(original: Path, copy: Path) -> WayBack:
         wanted = _Change(_hash(old), _hash(cover))
         with _unchanged(path):
-            hashes = beside(partial(hashes_of, original, copy))
+            hashes = beside(partial(hashes_of, original, copy)).result
             audio = _verified(original, before, copy, wanted)
             delta = delta_between(original, copy, old.data if old else None, hashes)
         if old is not None:

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -16,6 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from harmony_pipelines.clients.patience import Patience
+from harmony_pipelines.clients.pool import beside
 
 _NOTICE_SECONDS = 0.1
 
@@ -34,8 +35,7 @@ class Exchange:
 
         Nothing interrupts the resolution of a name.
         """
-        done: Future[None] = Future()
-        threading.Thread(target=_do, args=(connect, done), name="connect", daemon=True).start()
+        done = beside(connect, "connect")
         while not wait([done], _NOTICE_SECONDS).done:
             if self.patience.is_over:
                 done.add_done_callback(lambda _: connection.close())
@@ -67,13 +67,6 @@ class Exchange:
         """Raise if it was cut: what came before may look like a whole answer."""
         if self._is_cut:
             self.patience.check()
-
-
-def _do(work: Callable[[], None], done: Future[None]) -> None:
-    try:
-        done.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-        done.set_exception(error)
 
 
 class Watch:

@@ -59,8 +59,8 @@ def _results(
             yield result
 
 
-def beside(work: Callable[[], Result]) -> Callable[[], Result]:
-    """Begin a work in a thread of its own; what it returns or raises comes of the call for it."""
+def beside(work: Callable[[], Result], name: str = "beside") -> Future[Result]:
+    """Begin a work in a daemon thread of that name; what it returns or raises is its result."""
     done: Future[Result] = Future()
 
     def run() -> None:
@@ -69,5 +69,5 @@ def beside(work: Callable[[], Result]) -> Callable[[], Result]:
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             done.set_exception(error)
 
-    threading.Thread(target=run, name="beside", daemon=True).start()
-    return done.result
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done

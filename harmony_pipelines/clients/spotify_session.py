@@ -163,6 +163,8 @@ class BoundedSession(requests.Session):
             self.patience.check()
             if limit.passed:
                 raise _too_slow(_endpoint(url), seconds) from error
+            if not isinstance(error, _LIBRARIES_RAISE):
+                raise  # in our vocabulary already, or a fault of ours, which keeps its own name
             raise _failed(error, _endpoint(url)) from error
 
     def _whole_answer(self, method: str, url: str, options: Any) -> requests.Response:
@@ -255,10 +257,6 @@ def _too_slow(endpoint: str, seconds: float) -> HarmonyError:
 
 def _failed(error: Exception, endpoint: str) -> HarmonyError:
     """What requests and urllib3 raise, in our vocabulary."""
-    if isinstance(error, HarmonyError):
-        return error
-    if not isinstance(error, _LIBRARIES_RAISE):
-        raise error
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
         return HarmonyError(

@@ -59,7 +59,7 @@ def test_a_work_beside_another_is_done_at_the_same_time_and_its_result_waits():
     result = beside(lambda: (met.wait(), "there")[1])
     met.wait()
 
-    assert [result(), result()] == ["there", "there"]
+    assert [result.result(), result.result()] == ["there", "there"]
 
 
 def test_what_a_work_beside_raises_is_raised_to_who_asks():
@@ -68,4 +68,4 @@ def test_what_a_work_beside_raises_is_raised_to_who_asks():
 
     result = beside(fail)
     with pytest.raises(KeyError, match="there"):
-        result()
+        result.result()
