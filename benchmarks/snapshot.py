@@ -62,6 +62,7 @@ def _library(folder: Path, tracks: int) -> Path:
             "VALUES (?, ?, ?, ?, ?, ?)",
             items,
         )
+    os.sync()  # else the disk is still busy with all these files while they are looked at
     return database
 
 

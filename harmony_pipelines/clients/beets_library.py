@@ -12,12 +12,13 @@ from operator import itemgetter
 from pathlib import Path
 
 from harmony_pipelines.clients.beets_config import BeetsConfig
-from harmony_pipelines.clients.beets_tables import digest, read_paths, read_tables
+from harmony_pipelines.clients.beets_tables import digest, how_many_items, opened, read_tables
 from harmony_pipelines.clients.catalogue import chunks
 from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.database_copy import FILES, copy_database
 from harmony_pipelines.clients.file_errors import file_error
-from harmony_pipelines.clients.folders import Found, fingerprints, look_at, telling_of
+from harmony_pipelines.clients.folders import Found, fingerprints, look_at
+from harmony_pipelines.clients.library_files import telling_of
 from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.library import LibraryPaths
@@ -37,6 +38,8 @@ _ROWS_BETWEEN_LOOKS = 100
 _MOST_OBJECTS = 1_000_000
 """All of them are rows, which are kept to the end in any case."""
 _IDS = itemgetter(*map(ITEM_COLUMNS.index, ("album_id", "spotify_album_id")))
+_PATH = itemgetter(ITEM_COLUMNS.index("path"))
+_ALBUM_ID = itemgetter("beets_album_id")
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
 
@@ -115,26 +118,29 @@ class BeetsLibrary:
     @collected_rarely(_MOST_OBJECTS)
     def snapshot(self, deadline: Deadline) -> LibrarySnapshot:
         """All albums and tracks with what their files say; the files are not opened."""
-        with self.private_copy(deadline) as copy:
-            stored = read_paths(copy, self.config.database, deadline)
-            here = [path and self._paths.here(path) for path in stored]
-            asked, seconds = [path or b"" for path in here], self._limits.share_seconds
-            with telling_of(asked, copy.parent, deadline, seconds) as told:
-                albums, items = read_tables(copy, self.config.database, deadline)
-                tracks = list(_tracks(items, here, deadline))
-                rows = self._albums(albums, items)
-                files = told()
+        database, seconds = self.config.database, self._limits.share_seconds
+        with (
+            self.private_copy(deadline) as copy,
+            opened(copy, database, deadline) as tables,
+            telling_of(copy, how_many_items(tables), self._paths, deadline, seconds) as told,
+        ):
+            albums, items = read_tables(tables)
+            here = [path and self._paths.here(path) for path in map(_PATH, items)]
+            tracks = list(_tracks(items, here, deadline))
+            rows = self._albums(albums, items)
+            strays = _without_album(tracks, albums)
+            counts = Counter(map(_ALBUM_ID, tracks))
+            files = told([path or b"" for path in here])
         lost = [number for number, (_, size, _) in enumerate(files) if size < 0]
-        warnings = _warnings([(asked[number], files[number][0]) for number in lost])
-        _refuse_lost(stored, here, lost)
+        warnings = _warnings([(here[number] or b"", files[number][0]) for number in lost])
+        _refuse_lost(items, here, lost)
         for track, (_, size, mtime) in zip(tracks, files, strict=True):
             if size >= 0:
                 track["size"], track["mtime"] = size, mtime
-        known = {album["id"] for album in albums} | {None}
-        strays = [track for track in tracks if track["beets_album_id"] not in known]
-        for track in strays:
-            track["beets_album_id"] = None
-        _count(rows, tracks)
+        missing = Counter(_ALBUM_ID(tracks[number]) for number in lost)
+        for row in rows:
+            album_id = row["beets_album_id"]
+            row["tracks"], row["missing_files"] = counts[album_id], missing[album_id]
         return LibrarySnapshot(rows, tracks, [*_stray(strays), *warnings])
 
     def _found(self, deadline: Deadline) -> Found:
@@ -185,17 +191,17 @@ def _tracks(
             yield track_row(item, path_text(path) if path else None)
 
 
-def _count(albums: Sequence[LibraryRow], tracks: Sequence[LibraryRow]) -> None:
-    """Say of each album how many tracks it has, and how many of them have no file."""
-    counts = Counter([track["beets_album_id"] for track in tracks])
-    missing = Counter([track["beets_album_id"] for track in tracks if track["size"] is None])
-    for album in albums:
-        album_id = album["beets_album_id"]
-        album["tracks"], album["missing_files"] = counts[album_id], missing[album_id]
+def _without_album(tracks: Sequence[LibraryRow], albums: Sequence[RawRow]) -> list[LibraryRow]:
+    """Leave the tracks whose album the library does not have without one; these are they."""
+    known = {album["id"] for album in albums} | {None}
+    strays = [track for track in tracks if track["beets_album_id"] not in known]
+    for track in strays:
+        track["beets_album_id"] = None
+    return strays
 
 
 def _refuse_lost(
-    stored: Sequence[bytes | None], here: Sequence[bytes | None], without: Sequence[int]
+    items: Sequence[RawItem], here: Sequence[bytes | None], without: Sequence[int]
 ) -> None:
     """Refuse a library whose files are mostly not here: its paths belong elsewhere."""
     lost = [number for number in without if here[number]]
@@ -203,7 +209,7 @@ def _refuse_lost(
     if len(lost) * 2 > named:
         first = lost[0]
         how_many = f"{len(lost)} of {named}"
-        raise _not_mapped(stored[first] or b"", here[first] or b"", how_many)
+        raise _not_mapped(_PATH(items[first]), here[first] or b"", how_many)
 
 
 def _warnings(lost: Sequence[tuple[bytes, int]]) -> list[str]:

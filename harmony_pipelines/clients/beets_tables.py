@@ -31,28 +31,27 @@ _CREDITS = (
     ("albums", "album_attributes", ("albumartist", "spotify_artist_id", "mb_albumartistid")),
     ("items", "item_attributes", ("artist", "spotify_artist_id", "mb_artistid")),
 )
-_PATHS = "SELECT NULLIF(CAST(path AS BLOB), x'') FROM items ORDER BY id"
+_PATHS = ("artpath", "path")
 _NEEDED = {"albums": {"id"}, "items": {"id", "album_id", "path"}}
 _STEPS_BETWEEN_LOOKS = 100_000
 _as_text = partial(str, encoding="utf-8", errors="replace")
 
 
-def read_tables(copy: Path, named: Path, deadline: Deadline) -> tuple[list[RawRow], list[RawItem]]:
-    """Albums and items as they are stored, paths as bytes; `named` is the original, for messages.
+def read_tables(connection: sqlite3.Connection) -> tuple[list[RawRow], list[RawItem]]:
+    """Albums and items as they are stored, paths as bytes.
 
     Items are tuples, in the order of ITEM_COLUMNS: a library has many.
     """
-    with _opened(copy, named, deadline) as connection:
-        try:
-            return _read_as(str, connection)
-        except sqlite3.OperationalError:  # among others, where a text is not UTF-8
-            return _read_as(_as_text, connection)
+    try:
+        return _read_as(str, connection)
+    except sqlite3.OperationalError:  # among others, where a text is not UTF-8
+        return _read_as(_as_text, connection)
 
 
-def read_paths(copy: Path, named: Path, deadline: Deadline) -> list[bytes | None]:
-    """The items' paths as they are stored, in the order of the items; None where there is none."""
-    with _opened(copy, named, deadline) as connection:
-        return [path for (path,) in connection.execute(_PATHS)]
+def how_many_items(connection: sqlite3.Connection) -> int:
+    """How many items `read_tables` reads."""
+    [(items,)] = connection.execute("SELECT COUNT(*) FROM items")
+    return items
 
 
 def _read_as(
@@ -65,12 +64,13 @@ def _read_as(
 
 def read_credits(copy: Path, named: Path, deadline: Deadline) -> list[tuple[Raw, ...]]:
     """Whom albums and items name as their artist, each with a Spotify and a MusicBrainz id."""
-    with _opened(copy, named, deadline) as connection:
+    with opened(copy, named, deadline) as connection:
         return [tuple(row.values()) for source in _CREDITS for row in _rows(connection, *source)]
 
 
 @contextmanager
-def _opened(copy: Path, named: Path, deadline: Deadline) -> Iterator[sqlite3.Connection]:
+def opened(copy: Path, named: Path, deadline: Deadline) -> Iterator[sqlite3.Connection]:
+    """A private copy of a beets database, repaired by SQLite; `named` is the original."""
     try:
         with closing(sqlite3.connect(copy, timeout=0)) as connection:
             connection.text_factory = bytes  # texts may hold anything, paths above all
@@ -91,9 +91,9 @@ def _opened(copy: Path, named: Path, deadline: Deadline) -> Iterator[sqlite3.Con
 def digest(copy: Path, named: Path, deadline: Deadline) -> str:
     """The SHA-256 of all that is read here: equal where nothing we look at has changed."""
     found = hashlib.sha256()
-    with _opened(copy, named, deadline) as connection:
-        for selected in (_selected(connection, *_ALBUMS), _selected(connection, *_ITEMS), _PATHS):
-            for row in connection.execute(selected):
+    with opened(copy, named, deadline) as connection:
+        for source in (_ALBUMS, _ITEMS):
+            for row in connection.execute(_selected(connection, *source)):
                 found.update(repr(row).encode())
     return found.hexdigest()
 
@@ -154,6 +154,8 @@ def _selected(
         return "NULL"
 
     def stored(column: str) -> str:
-        return f"CAST({source(column)} AS BLOB)" if column == "artpath" else source(column)
+        if column in _PATHS:
+            return f"NULLIF(CAST({source(column)} AS BLOB), x'')"
+        return source(column)
 
     return f"SELECT {', '.join(map(stored, wanted))} FROM {table} AS t ORDER BY t.id"

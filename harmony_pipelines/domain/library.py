@@ -10,14 +10,14 @@ class LibraryPaths:
         self, music_directory: bytes, path_map: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
         """`path_map` pairs folders as the library knows them with where they are here."""
-        self._music_directory = music_directory.rstrip(b"/")
+        self.music_directory = music_directory.rstrip(b"/")
         pairs = [(stored.rstrip(b"/"), here.rstrip(b"/")) for stored, here in path_map]
-        self._longest_first = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
+        self.path_map = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
 
     def here(self, stored: bytes) -> bytes:
         """The absolute path on this machine; a relative one hangs on the music directory."""
-        path = stored if stored.startswith(b"/") else self._music_directory + b"/" + stored
-        for prefix, place in self._longest_first:
+        path = stored if stored.startswith(b"/") else self.music_directory + b"/" + stored
+        for prefix, place in self.path_map:
             if path == prefix or path.startswith(prefix + b"/"):
                 return place + path[len(prefix) :] or b"/"
         return path

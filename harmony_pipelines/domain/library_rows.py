@@ -11,6 +11,7 @@ LibraryRow = dict[str, str | int | None]
 ITEM_COLUMNS = (
     "id",
     "album_id",
+    "path",
     "title",
     "artist",
     "disc",
@@ -19,7 +20,7 @@ ITEM_COLUMNS = (
     "isrc",
     "spotify_album_id",
 )
-"""What an item is read as, beside its path."""
+"""What an item is read as."""
 
 _BIGGEST = 2**63 - 1
 _LAST_YEAR = 9999
@@ -48,7 +49,7 @@ def album_row(
 
 def track_row(item: RawItem, path: str | None) -> LibraryRow:
     """A row of `beets_tracks`, as of a track that has no file."""
-    beets_id, album_id, title, artist, disc, track, length, isrc, _ = item
+    beets_id, album_id, _, title, artist, disc, track, length, isrc, _ = item
     return {
         "beets_item_id": _id(beets_id),
         "beets_album_id": whole_of(album_id),

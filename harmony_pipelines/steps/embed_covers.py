@@ -8,9 +8,9 @@ from pathlib import Path
 
 from harmony_pipelines.clients.catalogue import Row
 from harmony_pipelines.clients.embedding import PrepareOptions, WayBack, prepare_front
-from harmony_pipelines.clients.folders import mtime_of
 from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.safe_write import Prepared, changed_meanwhile
+from harmony_pipelines.clients.telling import mtime_of
 from harmony_pipelines.domain.covers import (
     AlbumPlan,
     Covered,

@@ -16,9 +16,9 @@ from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.delta import Delta
 from harmony_pipelines.clients.embedding import EmbedOptions, embed_front, put_back
 from harmony_pipelines.clients.file_errors import shown
-from harmony_pipelines.clients.folders import mtime_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import read_front
+from harmony_pipelines.clients.telling import mtime_of
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.undo import EMBEDDED, RESTORED, Before, Change, picture_before
 from harmony_pipelines.steps.cover_files import our_cover_files
