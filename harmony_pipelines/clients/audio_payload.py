@@ -4,15 +4,15 @@ A file can open, show its tags and yet play wrongly, so tags that read back well
 the sound. What decoders read is hashed: the coded audio, what describes it, and how it is found.
 """
 
-import hashlib
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
 from harmony_pipelines.clients.audio_container import Container, audio_start, container_of
+from harmony_pipelines.clients.digests import KIND, blake2b, hash_of
 from harmony_pipelines.clients.file_errors import speaking_of
 from harmony_pipelines.clients.pictures_asf import objects
 from harmony_pipelines.clients.pictures_chunks import Form
@@ -29,27 +29,34 @@ from harmony_pipelines.clients.trailing_tags import trailing_tags
 
 _SOUND_CHUNKS = (b"fmt ", b"fact", b"data", b"COMM", b"FVER", b"SSND")
 _OGG_HEADERS = {Container.VORBIS: 3, Container.OPUS: 2}
+_PARTS_AT_ONCE = 50
 _ASF_STREAMS = bytes.fromhex("9107dcb7b7a9cf118ee600c00c205365")
 
 
-def fingerprint(path: Path) -> str:
-    """The hash of the file's audio payload, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=32)
+def fingerprint(path: Path, known: str = KIND) -> str:
+    """The hash of the file's audio payload, of the same kind as a known one."""
     with speaking_of(path), path.open("rb", BLOCK) as file:
-        for part in _payload(file, path):
-            digest.update(part)
-    return digest.hexdigest()
+        return hash_of(_payload(file, path), known, blake2b)
 
 
 def common_fingerprint(path: Path, copy: Path) -> str | None:
     """The fingerprint of both files' audio, compared byte by byte; None where it differs."""
-    digest = hashlib.blake2b(digest_size=32)
     with speaking_of(path), path.open("rb", BLOCK) as one, copy.open("rb", BLOCK) as other:
-        for part, its_twin in zip_longest(_payload(one, path), _payload(other, path)):
-            if part != its_twin:
-                return None
-            digest.update(part)
-    return digest.hexdigest()
+        try:
+            return hash_of(_same(_payload(one, path), _payload(other, path)))
+        except _DifferentError:
+            return None
+
+
+class _DifferentError(Exception):
+    """Two files do not have the same audio."""
+
+
+def _same(one: Iterator[bytes], other: Iterator[bytes]) -> Iterator[bytes]:
+    for part, its_twin in zip_longest(one, other):
+        if part != its_twin:
+            raise _DifferentError
+        yield part
 
 
 def _payload(file: BinaryIO, named: Path) -> Iterator[bytes]:
@@ -99,6 +106,16 @@ def _asf(file: BinaryIO, _: Container) -> Iterator[bytes]:
 
 def _ogg(file: BinaryIO, container: Container) -> Iterator[bytes]:
     """What is in the pages, and whether their numbers and checksums are in order."""
+    return _joined(_of_pages(file, container))
+
+
+def _joined(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in larger parts: a page has few, and each part is looked at by itself."""
+    while some := list(islice(parts, _PARTS_AT_ONCE)):
+        yield b"".join(some)
+
+
+def _of_pages(file: BinaryIO, container: Container) -> Iterator[bytes]:
     headers = _OGG_HEADERS[container]
     numbers: dict[int, int] = {}
     end = 0

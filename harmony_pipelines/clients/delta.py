@@ -8,20 +8,24 @@ import hashlib
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from harmony_pipelines.clients.digests import KIND, hash_of
 from harmony_pipelines.clients.splice import BLOCK, blocks_of, read_at, size_of
 
 _FROM_START, _FROM_END, _PICTURE, _NOTHING = range(4)
 _STEP = 1 << 10
-_HASHED_AT_ONCE = 1 << 20
 _ALIKE = 0.9
 _LARGEST = 64 << 20
 """What may be written down at most: more says that the two files have little in common."""
+
+
+_NAMED_BEFORE = {"old_sha256": "old_hash", "new_sha256": "new_hash"}
 
 
 class Readable(Protocol):
@@ -46,9 +50,9 @@ class Run(NamedTuple):
 class Delta:
     """How an old file comes from a new one: runs from the sources, and where they differ, how."""
 
-    old_sha256: str
+    old_hash: str
     old_size: int
-    new_sha256: str
+    new_hash: str
     new_size: int
     picture_sha256: str | None
     picture_at: int
@@ -64,7 +68,8 @@ class Delta:
     def unpacked(cls, data: bytes) -> "Delta":
         """The delta that was packed."""
         head, _, differences = zlib.decompress(data).partition(b"\n")
-        fields = json.loads(head)
+        told: dict[str, Any] = json.loads(head)
+        fields = {_NAMED_BEFORE.get(name, name): value for name, value in told.items()}
         fields["runs"] = tuple(Run(*run) for run in fields["runs"])
         return cls(**fields, differences=differences)
 
@@ -113,13 +118,8 @@ class FormerFile:
         return _difference(found, self._differences[at : at + length])
 
 
-def delta_between(
-    old: Path, new: Path, picture: bytes | None, hashes: Callable[[], tuple[str, str]]
-) -> Delta | None:
-    """How `old` comes from `new` and the picture that was displaced; None if not at all cheaply.
-
-    `hashes` are asked for last: see `hashes_of`, which somebody else may be at work on meanwhile.
-    """
+def delta_between(old: Path, new: Path, picture: bytes | None) -> Delta | None:
+    """How `old` comes from `new` and the picture that was displaced; None if not at all cheaply."""
     with old.open("rb") as old_file, new.open("rb") as new_file:
         place = _place_of(picture, old_file) if picture else None
         wanted, newer = WholeFile(old_file), WholeFile(new_file)
@@ -133,11 +133,10 @@ def delta_between(
             if runs and (runs[-1].source, runs[-1].differs) == (run.source, run.differs):
                 run = run._replace(length=runs.pop().length + run.length)
             runs.append(run)
-    old_sha256, new_sha256 = hashes()
     return Delta(
-        old_sha256=old_sha256,
+        old_hash=hash_of_file(old),
         old_size=wanted.size,
-        new_sha256=new_sha256,
+        new_hash=hash_of_file(new),
         new_size=newer.size,
         picture_sha256=hashlib.sha256(picture).hexdigest()
         if picture and place is not None
@@ -148,29 +147,23 @@ def delta_between(
     )
 
 
-def write_out(whole: Readable, path: Path) -> str:
-    """Make `path` hold these bytes and no others; returns their SHA-256."""
-    digest = hashlib.sha256()
+def write_out(whole: Readable, path: Path) -> None:
+    """Make `path` hold these bytes and no others."""
     with path.open("wb") as file:
         for start in range(0, whole.size, BLOCK):
-            block = whole.read_at(start, BLOCK)
-            digest.update(block)
-            file.write(block)
-    return digest.hexdigest()
+            file.write(whole.read_at(start, BLOCK))
 
 
-def hashes_of(old: Path, new: Path) -> tuple[str, str]:
-    """The SHA-256 of both files."""
-    return sha256_of(old), sha256_of(new)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of the whole file, in large blocks: another thread may be at work meanwhile."""
-    digest, block = hashlib.sha256(), memoryview(bytearray(_HASHED_AT_ONCE))
+def hash_of_file(path: Path, known: str = KIND) -> str:
+    """The hash of the whole file, of the same kind as a known one."""
     with path.open("rb", buffering=0) as file:
-        while length := file.readinto(block):
-            digest.update(block[:length])
-    return digest.hexdigest()
+        return hash_of(_read(file), known)
+
+
+def _read(file: FileIO) -> Iterator[memoryview]:
+    block = memoryview(bytearray(BLOCK))
+    while length := file.readinto(block):
+        yield block[:length]
 
 
 class _Sources:

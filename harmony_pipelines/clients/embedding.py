@@ -1,12 +1,9 @@
 """Put a front cover into a file of the user's: written beside, verified, renamed over."""
 
-import hashlib
 import io
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,14 +16,13 @@ from harmony_pipelines.clients.delta import (
     Readable,
     WholeFile,
     delta_between,
-    hashes_of,
-    sha256_of,
+    hash_of_file,
     write_out,
 )
+from harmony_pipelines.clients.digests import KIND
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import Contents, read_front, read_tags, write_with_front
-from harmony_pipelines.clients.pool import beside
 from harmony_pipelines.clients.safe_write import (
     Prepared,
     WriteOptions,
@@ -106,23 +102,23 @@ class Embedded:
 
 @dataclass(frozen=True)
 class _Change:
-    """The hashes of the old and of the new front cover."""
+    """The bytes of the old and of the new front cover."""
 
-    old: str | None
-    new: str | None
+    old: bytes | None
+    new: bytes | None
 
-    def shows_in(self, before: Counter[str], after: Counter[str]) -> bool:
+    def shows_in(self, before: list[bytes], after: list[bytes]) -> bool:
         """Whether one picture more is the new one, and one less the old one."""
-        gained = self.new is None or after[self.new] == before[self.new] + 1
-        lost = self.old is None or after[self.old] == max(0, before[self.old] - 1)
+        gained = self.new is None or after.count(self.new) == before.count(self.new) + 1
+        lost = self.old is None or after.count(self.old) == max(0, before.count(self.old) - 1)
         return gained and lost
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A file in the eyes of another reader: its pictures by hash, and its tags."""
+    """A file in the eyes of another reader: its pictures, and its tags."""
 
-    pictures: Counter[str]
+    pictures: list[bytes]
     tags: str
 
 
@@ -164,11 +160,10 @@ def prepare_front(
             raise _further_covers(path)
 
     def verify(original: Path, copy: Path) -> WayBack:
-        wanted = _Change(_hash(old), _hash(cover))
+        wanted = _Change(_data(old), _data(cover))
         with _unchanged(path):
-            hashes = beside(partial(hashes_of, original, copy)).result
             audio = _verified(original, before, copy, wanted)
-            delta = delta_between(original, copy, old.data if old else None, hashes)
+            delta = delta_between(original, copy, old.data if old else None)
         if old is not None:
             options.keep_old(old.data)
         return WayBack(audio, copy.stat().st_size, delta)
@@ -198,7 +193,7 @@ def put_back(
 
     def verify(original: Path, copy: Path) -> WayBack:
         audio = common_fingerprint(original, copy)
-        if audio is None or sha256_of(copy) != deltas[-1][0].old_sha256:
+        if audio is None or not _has(copy, deltas[-1][0].old_hash):
             raise _not_what_it_was(path)
         if front is not None:
             options.keep_old(front.data)
@@ -212,9 +207,23 @@ def _lead_on_from(path: Path, deltas: Sequence[Delta]) -> bool:
     """Whether the first delta starts from this very file, and each other from where one ends."""
     first = deltas[0]
     with speaking_of(path):
-        if path.stat().st_size != first.new_size or sha256_of(path) != first.new_sha256:
+        if path.stat().st_size != first.new_size or not _has(path, first.new_hash):
             return False
-    return all(later.old_sha256 == sooner.new_sha256 for later, sooner in pairwise(deltas))
+    return all(_follows(later, sooner) for later, sooner in pairwise(deltas))
+
+
+def _follows(later: Delta, sooner: Delta) -> bool:
+    """Whether the later one ends in the file that the sooner one starts from.
+
+    Hashes of two kinds do not tell; what comes out of it all is compared in the end.
+    """
+    if later.old_hash.startswith(KIND) != sooner.new_hash.startswith(KIND):
+        return later.old_size == sooner.new_size
+    return later.old_hash == sooner.new_hash
+
+
+def _has(path: Path, known: str) -> bool:
+    return hash_of_file(path, known) == known
 
 
 @contextmanager
@@ -261,7 +270,7 @@ def _verified(original: Path, before: Contents, copy: Path, wanted: _Change) -> 
 
 
 def _fault_in(before: Contents, after: Contents, wanted: _Change) -> str | None:
-    if _hash(after.front) != wanted.new:
+    if _data(after.front) != wanted.new:
         return "the cover does not read back"
     return None if after.rest == before.rest else "other tags would differ"
 
@@ -295,8 +304,7 @@ def _seen_by_mediafile(path: Path, container: Container) -> _Seen | None:
             tags = _tags_but_pictures(read.mgfile)
         except Exception:  # noqa: BLE001 - over odd tags that reader raises all there is
             return None
-    hashes = Counter(hashlib.sha256(data).hexdigest() for data in pictures)
-    return _Seen(hashes, tags)
+    return _Seen(pictures, tags)
 
 
 def _tags_but_pictures(read: Any) -> str:
@@ -312,6 +320,10 @@ def _is_picture(key: str) -> bool:
 
 def _hash(cover: FrontCover | NewCover | None) -> str | None:
     return cover and cover.sha256
+
+
+def _data(cover: FrontCover | NewCover | None) -> bytes | None:
+    return cover and cover.data
 
 
 def _not_what_it_was(path: Path) -> HarmonyError:

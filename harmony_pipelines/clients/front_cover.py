@@ -44,14 +44,17 @@ class FrontCover:
     mime: str
     width: int | None
     height: int | None
-    sha256: str
+
+    @cached_property
+    def sha256(self) -> str:
+        """What its bytes are known by."""
+        return hashlib.sha256(self.data).hexdigest()
 
     @classmethod
     def of(cls, data: bytes, declared_mime: str) -> "FrontCover":
         """The cover with what its own bytes say; `declared_mime` only where they say nothing."""
         width, height = _size(data) or (None, None)
-        digest = hashlib.sha256(data).hexdigest()
-        return cls(data, mime_of(data) or declared_mime, width, height, digest)
+        return cls(data, mime_of(data) or declared_mime, width, height)
 
 
 def position_of_front(types: list[int | None]) -> int | None:

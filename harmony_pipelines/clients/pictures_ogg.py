@@ -3,23 +3,25 @@
 import base64
 import binascii
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from fastcrc.crc32 import cksum
+
 from harmony_pipelines.clients.front_cover import NewCover, position_of_front
 from harmony_pipelines.clients.pictures_flac import NO_PICTURE, PictureBlock, picture_or_none
-from harmony_pipelines.clients.splice import BLOCK, Edit, size_of
+from harmony_pipelines.clients.splice import BLOCK, Edit
 
 _CAPTURE = b"OggS"
 _HEAD = struct.Struct("<4sBBqIIIB")
+_LONGEST_PAGE = _HEAD.size + 255 + 255 * 255
 _NUMBER_AT = 18
 _CONTINUED, _LAST = 1, 4
 _UNFINISHED = -1
 _PICTURE_KEY = b"METADATA_BLOCK_PICTURE="
 _COMMENTS = {b"\x01vorbis": b"\x03vorbis", b"OpusHead": b"OpusTags"}
 _HEADERS_AFTER_FIRST = {b"\x01vorbis": 2, b"OpusHead": 1}
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_INVERTED = 0xFFFFFFFF
 
 
 class Page(NamedTuple):
@@ -59,18 +61,33 @@ class Page(NamedTuple):
 
 def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
     """The file's pages from `start` on, as far as whole pages follow each other."""
-    at, end = start, size_of(file)
-    while at + _HEAD.size <= end:
-        file.seek(at)
-        head = file.read(_HEAD.size)
-        magic, _, flags, position, serial, number, checksum, count = _HEAD.unpack(head)
-        lacing = file.read(count)
-        length = sum(lacing)
-        body = file.read(length)
-        if magic != _CAPTURE or len(lacing) != count or len(body) != length:
+    block, begins, ahead = b"", start, _LONGEST_PAGE
+    at = start
+    while True:
+        page = _page_in(block, at - begins, at)
+        if page is None:
+            file.seek(at)
+            block, begins, ahead = file.read(ahead), at, BLOCK
+            page = _page_in(block, 0, at)
+        if page is None:
             return
-        yield Page(at, flags, position, serial, number, lacing, body, checksum)
-        at += _HEAD.size + count + length
+        yield page
+        at += page.length
+
+
+def _page_in(block: bytes, at: int, start: int) -> Page | None:
+    """The whole page at that place in a block, which `start` is the place of in the file."""
+    lacing_at = at + _HEAD.size
+    if len(block) < lacing_at:
+        return None
+    magic, _, flags, position, serial, number, checksum, count = _HEAD.unpack_from(block, at)
+    body_at = lacing_at + count
+    lacing = block[lacing_at:body_at]
+    length = sum(lacing)
+    body = block[body_at : body_at + length]
+    if magic != _CAPTURE or len(lacing) != count or len(body) != length:
+        return None
+    return Page(start, flags, position, serial, number, lacing, body, checksum)
 
 
 class OggTags:
@@ -233,9 +250,11 @@ def _picture(comment: bytes) -> PictureBlock | None:
 
 
 def _checksum(*parts: bytes, zeros: int = 0) -> int:
-    """Ogg's CRC-32: zlib's polynomial with the bits the other way round and no inversions."""
-    crc = 0xFFFFFFFF
-    for part in parts:
-        crc = zlib.crc32(part.translate(_REVERSED), crc)
-    crc = zlib.crc32(bytes(zeros), crc) ^ 0xFFFFFFFF
-    return int(f"{crc:032b}"[::-1], 2)
+    """Ogg's CRC-32 is that of `cksum` without its last inversion.
+
+    https://xiph.org/ogg/doc/framing.html
+    """
+    crc = _INVERTED
+    for part in (*parts, bytes(zeros)):
+        crc = cksum(part, crc)
+    return crc ^ _INVERTED

@@ -309,7 +309,7 @@ def _where_it_is(file: ChangedFile) -> ChangedFile:
     for place in file.places:
         path = file_of(place)
         try:
-            if fingerprint(path) == file.audio:
+            if fingerprint(path, file.audio) == file.audio:
                 return replace(file, path=place)
             refused = refused or _another(path)
         except HarmonyError as error:

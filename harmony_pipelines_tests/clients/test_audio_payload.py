@@ -19,6 +19,22 @@ def test_a_cover_does_not_change_the_fingerprint(file: Path, tmp_path: Path) -> 
     assert fingerprint(copy) == common_fingerprint(file, copy) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("tone.mp3", "c067923b98f9d456c47061559406103e1d60b6e7a74ca7385b0becdd2285d433"),
+        ("tone.opus", "91cc94b726220dc29793d05d76a7a343c1c480e7255a62f8ccb9b699ecaeb43b"),
+        ("tone.ogg", "5b9c59248dba60927b7ffb0d5d06e945533ede2a45e37d54f68a953ab6bae677"),
+        ("tone.mp3", "blake3:d4b2720c65ae56749875028a971348faec6fe2d57eff6227451e2d570305a4ab"),
+        ("tone.opus", "blake3:e72a6f3a7d864df3851d030c0dec0e218441a0468d330c9d91325fc887832498"),
+    ],
+)
+def test_what_was_known_by_any_kind_of_fingerprint_is_known_again(
+    name: str, known: str, tmp_path: Path
+) -> None:
+    assert fingerprint(sample(name, tmp_path), known) == known
+
+
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda path: path.name)
 def test_one_other_bit_of_audio_changes_the_fingerprint(file: Path, tmp_path: Path) -> None:
     copy = tmp_path / file.name

@@ -1,4 +1,6 @@
-from functools import partial
+import hashlib
+import json
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +14,7 @@ from harmony_pipelines.clients.delta import (
     Readable,
     WholeFile,
     delta_between,
-    hashes_of,
-    sha256_of,
+    hash_of_file,
     write_out,
 )
 from harmony_pipelines.clients.pictures import read_front
@@ -32,11 +33,11 @@ def test_a_few_bytes_lead_back_from_a_file_with_a_cover(file: Path, tmp_path: Pa
     assert front
     new.write_bytes(old.read_bytes())
     replace_front(new, a_jpeg(50_000))
-    delta = delta_between(old, new, front.data, partial(hashes_of, old, new))
+    delta = delta_between(old, new, front.data)
     assert delta
     most = 2000 if file.suffix not in (".ogg", ".opus") else 34_000  # a picture in base 64
     assert len(delta.packed()) < most
-    assert (delta.old_sha256, delta.new_sha256) == (sha256_of(old), sha256_of(new))
+    assert (delta.old_hash, delta.new_hash) == (hash_of_file(old), hash_of_file(new))
     assert rebuilt(new, (delta, front.data)) == old.read_bytes()
 
 
@@ -53,7 +54,7 @@ def test_whatever_the_two_are_the_old_one_comes_back(
     one, other = folder / "one", folder / "other"
     one.write_bytes(b"".join(old))
     other.write_bytes(b"".join([*new, *shared]))
-    delta = delta_between(one, other, picture or None, partial(hashes_of, one, other))
+    delta = delta_between(one, other, picture or None)
     assert delta
     assert rebuilt(other, (delta, picture)) == one.read_bytes()
 
@@ -72,7 +73,27 @@ def test_what_has_nothing_in_common_has_no_delta(tmp_path: Path) -> None:
         for _ in range(65):
             file.write(b"\1" * (1 << 20))
     other.write_bytes(b"")
-    assert delta_between(one, other, None, partial(hashes_of, one, other)) is None
+    assert delta_between(one, other, None) is None
+
+
+def test_a_delta_of_an_earlier_release_has_its_hashes_as_sha256(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old" * 5000)
+    new.write_bytes(b"new" + old.read_bytes())
+    head = {
+        "old_sha256": hashlib.sha256(old.read_bytes()).hexdigest(),
+        "old_size": 15_000,
+        "new_sha256": hashlib.sha256(new.read_bytes()).hexdigest(),
+        "new_size": 15_003,
+        "picture_sha256": None,
+        "picture_at": 0,
+        "runs": [[1, 15_000, False]],
+    }
+    delta = Delta.unpacked(zlib.compress(json.dumps(head).encode() + b"\n"))
+    assert hash_of_file(old, delta.old_hash) == delta.old_hash != hash_of_file(old)
+    assert hash_of_file(new, delta.new_hash) == delta.new_hash
+    with new.open("rb") as file:
+        assert FormerFile(WholeFile(file), delta).read_at(0, 20_000) == old.read_bytes()
 
 
 def rebuilt(newest: Path, *ways: tuple[Delta, bytes]) -> bytes:
@@ -82,11 +103,12 @@ def rebuilt(newest: Path, *ways: tuple[Delta, bytes]) -> bytes:
         whole: Readable = WholeFile(file)
         for delta, picture in ways:
             whole = FormerFile(whole, Delta.unpacked(delta.packed()), picture)
-        assert write_out(whole, to) == ways[-1][0].old_sha256
+        write_out(whole, to)
+    assert hash_of_file(to) == ways[-1][0].old_hash
     return to.read_bytes()
 
 
 def _delta(old: Path, new: Path) -> Delta:
-    delta = delta_between(old, new, None, partial(hashes_of, old, new))
+    delta = delta_between(old, new, None)
     assert delta
     return delta

@@ -131,6 +131,24 @@ def test_deltas_that_do_not_meet_lead_nowhere(tmp_path: Path) -> None:
     assert put_back(file, [], options) is None
 
 
+@pytest.mark.parametrize("before", [1, 2])
+def test_what_earlier_releases_kept_leads_back_too(before: int, tmp_path: Path) -> None:
+    file = sample("tone.mp3", tmp_path)
+    states: list[bytes] = [file.read_bytes()]
+    kept: list[bytes] = []
+    ways: list[WayBack] = []
+    options = replace(_options(tmp_path, kept), journal=ways.append)
+    for cover in (a_jpeg(), a_png()):
+        embed_front(file, cover, options)
+        states.append(file.read_bytes())
+    known = [hashlib.sha256(state).hexdigest() for state in states]
+    deltas = _deltas(ways, kept)
+    for at, (delta, picture) in enumerate(reversed(deltas[-before:])):
+        deltas[1 - at] = (replace(delta, old_hash=known[at], new_hash=known[at + 1]), picture)
+    assert put_back(file, deltas, options)
+    assert file.read_bytes() == states[0]
+
+
 def _deltas(ways: list[WayBack], kept: list[bytes]) -> list[tuple[Delta, bytes]]:
     """What leads back, the newest first, with the picture that each needs."""
     pictures = {hashlib.sha256(data).hexdigest(): data for data in kept}

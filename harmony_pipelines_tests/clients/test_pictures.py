@@ -1,4 +1,5 @@
 import base64
+import io
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from harmony_pipelines.clients.front_cover import NewCover
 from harmony_pipelines.clients.pictures import accepted_mimes, read_front, tags_without_front
 from harmony_pipelines.clients.pictures_flac import PictureBlock
 from harmony_pipelines.clients.pictures_id3 import Id3Tag
-from harmony_pipelines.clients.pictures_ogg import pages
+from harmony_pipelines.clients.pictures_ogg import Page, pages
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines_tests.audio_files import (
     SAMPLES,
@@ -292,6 +293,21 @@ class TestOgg:
         assert after.number > before.number
         assert all(page.is_whole for page in whole)
         assert after.checksum ^ after.right_checksum() == before.checksum ^ before.right_checksum()
+
+    @given(lengths=st.lists(st.integers(0, 255 * 255), min_size=1, max_size=20), data=st.data())
+    def test_pages_are_read_as_far_as_they_are_whole(
+        self, lengths: list[int], data: st.DataObject
+    ) -> None:
+        written: list[Page] = []
+        raw = data.draw(st.binary(max_size=50))
+        for number, length in enumerate(lengths):
+            lacing = b"\xff" * (length // 255) + bytes([length % 255]) * (length < 255 * 255)
+            page = Page(len(raw), 0, number, 7, number, lacing, bytes([number]) * length)
+            written.append(page._replace(checksum=page.right_checksum()))
+            raw += page.render()
+        end = data.draw(st.integers(written[0].start, len(raw)))
+        found = list(pages(io.BytesIO(raw[:end]), written[0].start))
+        assert found == [page for page in written if page.start + page.length <= end]
 
     def test_pages_cut_off_in_the_middle_are_refused(self, tmp_path: Path) -> None:
         file = sample("tone.ogg", tmp_path)
