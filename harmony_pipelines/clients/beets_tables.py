@@ -48,12 +48,6 @@ def read_tables(connection: sqlite3.Connection) -> tuple[list[RawRow], list[RawI
         return _read_as(_as_text, connection)
 
 
-def how_many_items(connection: sqlite3.Connection) -> int:
-    """How many items `read_tables` reads."""
-    [(items,)] = connection.execute("SELECT COUNT(*) FROM items")
-    return items
-
-
 def _read_as(
     text: Callable[[bytes], str], connection: sqlite3.Connection
 ) -> tuple[list[RawRow], list[RawItem]]:
@@ -158,4 +152,4 @@ def _selected(
             return f"NULLIF(CAST({source(column)} AS BLOB), x'')"
         return source(column)
 
-    return f"SELECT {', '.join(map(stored, wanted))} FROM {table} AS t ORDER BY t.id"
+    return f"SELECT {', '.join(map(stored, wanted))} FROM {table} AS t NOT INDEXED ORDER BY t.id"

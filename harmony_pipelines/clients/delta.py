@@ -150,8 +150,12 @@ def delta_between(old: Path, new: Path, picture: bytes | None) -> Delta | None:
 def write_out(whole: Readable, path: Path) -> None:
     """Make `path` hold these bytes and no others."""
     with path.open("wb") as file:
-        for start in range(0, whole.size, BLOCK):
-            file.write(whole.read_at(start, BLOCK))
+        file.writelines(pieces_of(whole))
+
+
+def pieces_of(whole: Readable) -> Iterator[bytes]:
+    """Its bytes from the first to the last."""
+    return (whole.read_at(start, BLOCK) for start in range(0, whole.size, BLOCK))
 
 
 def hash_of_file(path: Path, known: str = KIND) -> str:

@@ -24,13 +24,18 @@ sha256: Callable[[], _Digest] = hashlib.sha256
 blake2b: Callable[[], _Digest] = partial(hashlib.blake2b, digest_size=32)
 
 
+def names_its_kind(known: str | None) -> bool:
+    """Whether it is a hash of our kind, and not none or one that was kept before."""
+    return known is not None and known.startswith(KIND)
+
+
 def hash_of(
     pieces: Iterable[bytes | memoryview],
     known: str = KIND,
     before: Callable[[], _Digest] = sha256,
 ) -> str:
     """The hash of the pieces in a row, of the same kind as a known one; `before` had no name."""
-    is_ours = known.startswith(KIND)
+    is_ours = names_its_kind(known)
     digest = blake3() if is_ours else before()
     for piece in pieces:
         digest.update(piece)

@@ -17,9 +17,10 @@ from harmony_pipelines.clients.delta import (
     WholeFile,
     delta_between,
     hash_of_file,
+    pieces_of,
     write_out,
 )
-from harmony_pipelines.clients.digests import KIND
+from harmony_pipelines.clients.digests import hash_of, names_its_kind
 from harmony_pipelines.clients.file_errors import shown, speaking_of
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
 from harmony_pipelines.clients.pictures import Contents, read_front, read_tags, write_with_front
@@ -102,12 +103,12 @@ class Embedded:
 
 @dataclass(frozen=True)
 class _Change:
-    """The bytes of the old and of the new front cover."""
+    """The hashes of the old and of the new front cover."""
 
-    old: bytes | None
-    new: bytes | None
+    old: str | None
+    new: str | None
 
-    def shows_in(self, before: list[bytes], after: list[bytes]) -> bool:
+    def shows_in(self, before: list[str], after: list[str]) -> bool:
         """Whether one picture more is the new one, and one less the old one."""
         gained = self.new is None or after.count(self.new) == before.count(self.new) + 1
         lost = self.old is None or after.count(self.old) == max(0, before.count(self.old) - 1)
@@ -116,9 +117,9 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A file in the eyes of another reader: its pictures, and its tags."""
+    """A file in the eyes of another reader: its pictures by hash, and its tags."""
 
-    pictures: list[bytes]
+    pictures: list[str]
     tags: str
 
 
@@ -160,7 +161,7 @@ def prepare_front(
             raise _further_covers(path)
 
     def verify(original: Path, copy: Path) -> WayBack:
-        wanted = _Change(_data(old), _data(cover))
+        wanted = _Change(_mark(old), _mark(cover))
         with _unchanged(path):
             audio = _verified(original, before, copy, wanted)
             delta = delta_between(original, copy, old.data if old else None)
@@ -181,7 +182,7 @@ def put_back(
     """
     front = read_front(path)
     _refuse_other(path, front, options)
-    if not deltas or not _lead_on_from(path, [delta for delta, _ in deltas]):
+    if not deltas or not _lead_on_from(path, deltas):
         return None
 
     def change(original: Path, copy: Path) -> None:
@@ -203,23 +204,25 @@ def put_back(
     return Embedded(changed=True, old=front, not_kept=written.not_kept)
 
 
-def _lead_on_from(path: Path, deltas: Sequence[Delta]) -> bool:
+def _lead_on_from(path: Path, deltas: Sequence[tuple[Delta, bytes]]) -> bool:
     """Whether the first delta starts from this very file, and each other from where one ends."""
-    first = deltas[0]
-    with speaking_of(path):
+    first, _ = deltas[0]
+    with speaking_of(path), _unchanged(path), path.open("rb") as file:
         if path.stat().st_size != first.new_size or not _has(path, first.new_hash):
             return False
-    return all(_follows(later, sooner) for later, sooner in pairwise(deltas))
+        former: Readable = WholeFile(file)
+        for (later, picture), (sooner, _) in pairwise(deltas):
+            former = FormerFile(former, later, picture)
+            if not _is(former, later.old_hash, sooner.new_hash):
+                return False
+    return True
 
 
-def _follows(later: Delta, sooner: Delta) -> bool:
-    """Whether the later one ends in the file that the sooner one starts from.
-
-    Hashes of two kinds do not tell; what comes out of it all is compared in the end.
-    """
-    if later.old_hash.startswith(KIND) != sooner.new_hash.startswith(KIND):
-        return later.old_size == sooner.new_size
-    return later.old_hash == sooner.new_hash
+def _is(former: Readable, known: str, wanted: str) -> bool:
+    """Whether a former file that is known by one hash has another, perhaps of another kind."""
+    if names_its_kind(known) == names_its_kind(wanted):
+        return known == wanted
+    return hash_of(pieces_of(former), wanted) == wanted
 
 
 def _has(path: Path, known: str) -> bool:
@@ -270,7 +273,7 @@ def _verified(original: Path, before: Contents, copy: Path, wanted: _Change) -> 
 
 
 def _fault_in(before: Contents, after: Contents, wanted: _Change) -> str | None:
-    if _data(after.front) != wanted.new:
+    if _mark(after.front) != wanted.new:
         return "the cover does not read back"
     return None if after.rest == before.rest else "other tags would differ"
 
@@ -300,7 +303,7 @@ def _seen_by_mediafile(path: Path, container: Container) -> _Seen | None:
         try:
             read = mediafile.MediaFile(file)
             images: list[mediafile.Image] = read.images or []  # pyright: ignore[reportAssignmentType]
-            pictures = [picture.data for picture in images]
+            pictures = [hash_of([picture.data]) for picture in images]
             tags = _tags_but_pictures(read.mgfile)
         except Exception:  # noqa: BLE001 - over odd tags that reader raises all there is
             return None
@@ -322,8 +325,8 @@ def _hash(cover: FrontCover | NewCover | None) -> str | None:
     return cover and cover.sha256
 
 
-def _data(cover: FrontCover | NewCover | None) -> bytes | None:
-    return cover and cover.data
+def _mark(cover: FrontCover | NewCover | None) -> str | None:
+    return cover and hash_of([cover.data])
 
 
 def _not_what_it_was(path: Path) -> HarmonyError:

@@ -99,7 +99,8 @@ def _asked(program: str, paths: Sequence[bytes], deadline: Deadline, seconds: fl
 
 def child(program: str) -> list[str]:
     """The command that runs a program of Python's own library alone, which starts at once."""
-    return [sys.executable, "-I", "-S", "-c", program]
+    flags = ["-B"] if sys.dont_write_bytecode else []  # `-I` does not hear of the variable
+    return [sys.executable, *flags, "-I", "-S", "-c", program]
 
 
 def ended_early() -> HarmonyError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from harmony_pipelines.clients.file_errors import speaking_of
+from harmony_pipelines.clients.file_errors import file_error
 from harmony_pipelines.clients.folders import child, end, ended_early, hung
 from harmony_pipelines.clients.telling import TOLD, UNTOLD
 from harmony_pipelines.domain.deadline import Deadline
@@ -30,9 +30,9 @@ Told = tuple[int, int, int]
 
 @contextmanager
 def telling_of(
-    copy: Path, items: int, paths: LibraryPaths, deadline: Deadline, seconds: float = 10.0
+    copy: Path, paths: LibraryPaths, deadline: Deadline, seconds: float = 10.0
 ) -> Iterator[Callable[[Sequence[bytes]], list[Told]]]:
-    """Have the system asked of the files of so many items of a private copy meanwhile.
+    """Have the system asked of the files of all items of a private copy meanwhile.
 
     What is given waits for all that was told, and is told in turn where the files are, to name
     one. As in `look_at` a child process asks, and is killed once nothing was told for `seconds`.
@@ -41,29 +41,28 @@ def telling_of(
     """
     words = [os.fsencode(copy), paths.music_directory, *chain.from_iterable(paths.path_map)]
     with TemporaryFile(buffering=0, dir=copy.parent) as answers:
-        with speaking_of(copy.parent):
-            _fill(answers, UNTOLD * items)
         process = subprocess.Popen(
-            [*child(_TELL), *words],
+            [*child(_TELL), *(word.hex() for word in words)],
             stdin=subprocess.DEVNULL,
             stdout=answers,
             stderr=subprocess.PIPE,
         )
         try:
-            yield partial(_all_told, process, answers, deadline, seconds)
+            yield partial(_all_told, process, answers, copy.parent, deadline, seconds)
         finally:
             end(process)
 
 
-def _all_told(
+def _all_told(  # noqa: PLR0913
     process: subprocess.Popen[bytes],
     answers: BinaryIO,
+    folder: Path,
     deadline: Deadline,
     seconds: float,
     files: Sequence[bytes],
 ) -> list[Told]:
     told = 0
-    while process.returncode is None:
+    while files and process.returncode is None:
         try:
             process.communicate(timeout=deadline.limit(seconds))
         except subprocess.TimeoutExpired as slow:
@@ -71,7 +70,9 @@ def _all_told(
             before, told = told, _how_many(answers)
             if told == before:
                 raise hung(files[min(told, len(files) - 1)], process.pid, seconds) from slow
-    if _how_many(answers) < len(files):
+    if _how_many(answers) != len(files):
+        if (error := process.returncode or 0) > 1:  # which is what Python ends with by itself
+            raise file_error(folder, OSError(error, os.strerror(error)))
         raise ended_early()
     answers.seek(0)
     return list(TOLD.iter_unpack(answers.read()))
@@ -84,9 +85,3 @@ def _how_many(answers: BinaryIO) -> int:
         return os.pread(answers.fileno(), TOLD.size, number * TOLD.size) == UNTOLD
 
     return bisect_left(range(os.fstat(answers.fileno()).st_size // TOLD.size), True, key=is_untold)
-
-
-def _fill(file: BinaryIO, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]

@@ -14,6 +14,7 @@ from harmony_pipelines.clients.splice import BLOCK, Edit
 
 _CAPTURE = b"OggS"
 _HEAD = struct.Struct("<4sBBqIIIB")
+_READ_FIRST = 1 << 12
 _LONGEST_PAGE = _HEAD.size + 255 + 255 * 255
 _NUMBER_AT = 18
 _CONTINUED, _LAST = 1, 4
@@ -61,18 +62,18 @@ class Page(NamedTuple):
 
 def pages(file: BinaryIO, start: int = 0) -> Iterator[Page]:
     """The file's pages from `start` on, as far as whole pages follow each other."""
-    block, begins, ahead = b"", start, _LONGEST_PAGE
-    at = start
+    block, begins, at, asked = b"", start, start, 0
     while True:
         page = _page_in(block, at - begins, at)
-        if page is None:
-            file.seek(at)
-            block, begins, ahead = file.read(ahead), at, BLOCK
-            page = _page_in(block, 0, at)
-        if page is None:
+        if page is not None:
+            yield page
+            at += page.length
+        elif begins == at and (asked > _LONGEST_PAGE or len(block) < asked):
             return
-        yield page
-        at += page.length
+        else:  # tags alone are read of many files, so little at first
+            asked = min(BLOCK, max(_READ_FIRST, 4 * asked))
+            file.seek(at)
+            block, begins = file.read(asked), at
 
 
 def _page_in(block: bytes, at: int, start: int) -> Page | None:

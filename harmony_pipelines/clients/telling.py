@@ -18,7 +18,9 @@ TOLD = Struct("3q")
 """The number of an error or 0, then a file's size in bytes, or -1, and its mtime in nanoseconds."""
 
 UNTOLD = b"\xff" * TOLD.size
-PATHS = "SELECT NULLIF(CAST(path AS BLOB), x'') FROM items ORDER BY id"
+
+_PATHS = "SELECT NULLIF(CAST(path AS BLOB), x'') FROM items NOT INDEXED ORDER BY id"
+"""In the order of `beets_tables`, also where an index is stale or ids come twice."""
 
 _LATEST = 2**63 - 1
 
@@ -28,29 +30,38 @@ def mtime_of(found: os.stat_result) -> int:
     return max(-_LATEST, min(found.st_mtime_ns, _LATEST))
 
 
-def tell(database: str, music_directory: str, *path_map: str) -> None:
-    """Write what the system says of each item's file, in the order of the items, to what is open.
+def tell(*words: str) -> None:
+    """Write what the system says of each item's file, in the order of the items, to a file.
 
-    Standard output is a file that has room for all of it.
+    It is standard output. The words are the database, the music directory and the pairs of the
+    path map, in hexadecimal. Ends with the number of the error where the disk has no room.
     """
-    folders = list(map(os.fsencode, path_map))
-    pairs = zip(folders[::2], folders[1::2], strict=True)
-    here = LibraryPaths(os.fsencode(music_directory), pairs).here
-    write = TOLD.pack_into
-    with closing(sqlite3.connect(database)) as connection:
-        items = connection.execute(PATHS)
-        answers = mmap.mmap(sys.stdout.fileno(), 0)
-        for at, (path,) in zip(range(0, len(answers), TOLD.size), items, strict=True):
-            try:
-                found = os.stat(here(path) if path else b"")  # noqa: PTH116  bytes, and many
-            except OSError as error:
-                write(answers, at, error.errno, -1, 0)
-            except ValueError:  # a NUL byte within
-                write(answers, at, errno.ENOENT, -1, 0)
-            else:
-                size, mtime = found.st_size, found.st_mtime_ns
-                if not stat.S_ISREG(found.st_mode):
-                    size = -1
-                if not -_LATEST <= mtime <= _LATEST:
-                    mtime = mtime_of(found)
-                write(answers, at, 0, size, mtime)
+    database, music_directory, *folders = map(bytes.fromhex, words)
+    here = LibraryPaths(music_directory, zip(folders[::2], folders[1::2], strict=True)).here
+    with closing(sqlite3.connect(os.fsdecode(database))) as connection:
+        stored = connection.execute(_PATHS).fetchall()
+    answers, write = _room_for(len(stored)), TOLD.pack_into
+    for at, (path,) in zip(range(0, len(answers), TOLD.size), stored, strict=True):
+        try:
+            found = os.stat(here(path) if path else b"")  # noqa: PTH116  bytes, and many
+        except OSError as error:
+            write(answers, at, error.errno, -1, 0)
+        except ValueError:  # a NUL byte within
+            write(answers, at, errno.ENOENT, -1, 0)
+        else:
+            size, mtime = found.st_size, found.st_mtime_ns
+            if not stat.S_ISREG(found.st_mode):
+                size = -1
+            if not -_LATEST <= mtime <= _LATEST:
+                mtime = mtime_of(found)
+            write(answers, at, 0, size, mtime)
+
+
+def _room_for(items: int) -> mmap.mmap | bytearray:
+    """Standard output as memory, with room for all answers."""
+    try:
+        with open(1, "wb", closefd=False) as file:
+            file.write(UNTOLD * items)
+    except OSError as error:
+        sys.exit(error.errno)
+    return mmap.mmap(1, 0) if items else bytearray()  # an empty file cannot be mapped

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -14,6 +14,7 @@ from harmony_pipelines.clients import tables
 from harmony_pipelines.clients.audio_payload import fingerprint
 from harmony_pipelines.clients.catalogue import Catalogue, Row
 from harmony_pipelines.clients.delta import Delta
+from harmony_pipelines.clients.digests import names_its_kind
 from harmony_pipelines.clients.embedding import EmbedOptions, embed_front, put_back
 from harmony_pipelines.clients.file_errors import shown
 from harmony_pipelines.clients.front_cover import FrontCover, NewCover
@@ -256,20 +257,38 @@ class _Library:
         """The files that the journal's rows are about: what was moved is still the same file."""
         rows: defaultdict[tuple[str, str | None], list[Row]] = defaultdict(list)
         taken: defaultdict[str | None, set[str]] = defaultdict(set)
-        for row in journal:
-            here = self._path_of.get(row["beets_item_id"]) or row["path"]
-            rows[here, row["audio"]].append(row)
-            taken[row["audio"]].add(here)
+        of_kind: defaultdict[bool, set[str]] = defaultdict(set)
+        for here, audio, row in self._placed(journal):
+            rows[here, audio].append(row)
+            taken[audio].add(here)
+            of_kind[names_its_kind(row["audio"])].add(here)
         return [
-            self._file(path, about, taken[audio])
+            self._file(path, about, taken[audio] | of_kind[not names_its_kind(audio)])
             for (path, audio), about in rows.items()
             if any(row["status"] == EMBEDDED for row in about)
         ]
 
+    def _placed(self, journal: Sequence[Row]) -> Iterator[tuple[str, str | None, Row]]:
+        """The rows, newest first, with where their file is and the fingerprint of its sound.
+
+        One of an earlier kind does not tell whether it is the same sound: what was changed next at
+        the same place, by a later release, is taken for it.
+        """
+        newer: dict[str, str | None] = {}
+        same: dict[tuple[str, str | None], str | None] = {}
+        for row in journal:
+            here, audio = self._path_of.get(row["beets_item_id"]) or row["path"], row["audio"]
+            next_one = newer.get(here)
+            if audio and names_its_kind(next_one) and not names_its_kind(audio):
+                same[here, audio] = next_one
+            newer[here] = audio
+            yield here, same.get((here, audio), audio), row
+
     def _file(self, path: str, rows: Sequence[Row], taken: set[str]) -> ChangedFile:
         """A file with where else it may be: where it was, and where one of its size is.
 
-        `taken` are the places of files that sound the same, each of which has its own history.
+        `taken` are the places of files that sound the same, each of which has its own history, or
+        may, as what is known of them is of another kind.
         """
         newest, was = rows[0], [row["path"] for row in rows]
         alike = self._of_size[newest["size"]] if newest["size"] else []

@@ -311,6 +311,24 @@ def test_an_old_schema_gives_what_it_has_and_nulls_for_the_rest(tmp_path):
     assert (taken.tracks[0]["duration_ms"], taken.tracks[0]["artist"]) == (2500, None)
 
 
+def test_each_track_has_its_own_files_size_though_ids_come_twice_and_an_index_has_another_order(
+    tmp_path,
+):
+    made = Made(tmp_path, RECENT.replace("items (id INTEGER PRIMARY KEY", "items (id INTEGER"))
+    for name in ("c.mp3", "a.mp3", "b.mp3"):
+        made.file(name, name.encode() * (ord(name[0]) - 90))
+        made.add("items", id=1, path=name.encode())
+    with closing(sqlite3.connect(made.database)) as connection:
+        connection.execute("CREATE INDEX another_order ON items (path, id)")
+
+    tracks = snapshot(made.library()).tracks
+
+    assert [(track["path"], track["size"]) for track in tracks] == [
+        (str(made.music / name), (made.music / name).stat().st_size)
+        for name in ("c.mp3", "a.mp3", "b.mp3")
+    ]
+
+
 def test_a_database_that_is_no_library_is_named_with_what_it_lacks(tmp_path):
     other = Made(tmp_path, "CREATE TABLE items (id INTEGER PRIMARY KEY, path BLOB)")
 

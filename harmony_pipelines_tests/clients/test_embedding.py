@@ -3,6 +3,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import mutagen.flac
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -147,6 +148,30 @@ def test_what_earlier_releases_kept_leads_back_too(before: int, tmp_path: Path) 
         deltas[1 - at] = (replace(delta, old_hash=known[at], new_hash=known[at + 1]), picture)
     assert put_back(file, deltas, options)
     assert file.read_bytes() == states[0]
+
+
+@pytest.mark.parametrize("is_of_before", [False, True])
+def test_what_others_changed_between_two_covers_leads_nowhere(
+    is_of_before: bool, tmp_path: Path
+) -> None:
+    file = sample("tone.flac", tmp_path)
+    first = hashlib.sha256(file.read_bytes()).hexdigest()
+    kept: list[bytes] = []
+    ways: list[WayBack] = []
+    options = replace(_options(tmp_path, kept), journal=ways.append)
+    embed_front(file, a_jpeg(), options)
+    second, size = hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size
+    tags = mutagen.flac.FLAC(file)
+    tags["title"] = "changed since, in the padding"
+    tags.save()
+    assert file.stat().st_size == size
+    embed_front(file, a_png(), options)
+    ours = file.read_bytes()
+    last, (delta, picture) = _deltas(ways, kept)
+    if is_of_before:
+        delta = replace(delta, old_hash=first, new_hash=second)
+    assert put_back(file, [last, (delta, picture)], options) is None
+    assert file.read_bytes() == ours
 
 
 def _deltas(ways: list[WayBack], kept: list[bytes]) -> list[tuple[Delta, bytes]]:

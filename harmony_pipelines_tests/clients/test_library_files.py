@@ -23,7 +23,7 @@ class Library:
     """A private copy of a beets library whose items have these paths, and their folder."""
 
     def __init__(self, folder, stored, *path_map):
-        self.folder, self.stored, self.items = folder, stored, len(stored)
+        self.stored, self.items = stored, len(stored)
         self.paths = LibraryPaths(os.fsencode(folder), path_map)
         self.copy = folder / "library.db"
         with closing(sqlite3.connect(self.copy)) as connection, connection:
@@ -32,9 +32,7 @@ class Library:
             connection.executemany("INSERT INTO items (path) VALUES (?)", added)
 
     def telling(self, deadline=None, seconds=10.0):
-        return telling_of(
-            self.copy, self.items, self.paths, deadline or Deadline.after(20), seconds
-        )
+        return telling_of(self.copy, self.paths, deadline or Deadline.after(20), seconds)
 
     def told(self, **limits):
         with self.telling(**limits) as told:
@@ -71,8 +69,15 @@ def test_a_file_is_looked_for_where_the_path_map_has_it_whatever_bytes_name_it(t
     assert there[:2] == relative[:2] == (0, 3)
 
 
-def test_nothing_is_told_of_no_files(tmp_path):
-    assert Library(tmp_path, []).told() == []
+def test_nothing_is_told_of_no_files_however_slow_the_child(tmp_path):
+    assert Library(tmp_path, []).told(seconds=0.001) == []
+
+
+def test_a_folder_that_no_system_has_holds_no_files(tmp_path):
+    library = Library(tmp_path, [b"file"])
+    library.paths = LibraryPaths(b"/n\0l")
+
+    assert library.told() == [(errno.ENOENT, -1, 0)]
 
 
 def test_a_copy_with_a_log_is_read_by_both_at_once(tmp_path):
@@ -140,7 +145,7 @@ def test_no_child_and_no_file_outlives_who_gave_up(tmp_path):
 
 
 def test_answers_for_which_the_disk_has_no_room_are_refused_by_name(tmp_path):
-    library = Library(tmp_path, [])
+    library = Library(tmp_path, [b"none"] * 1000)
     code = f"""
 import os, resource, signal
 from pathlib import Path
@@ -151,8 +156,8 @@ from harmony_pipelines.domain.library import LibraryPaths
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    with telling_of(Path({str(library.copy)!r}), 1000, LibraryPaths(b"/"), Deadline.after(20)):
-        print("asked")
+    with telling_of(Path({str(library.copy)!r}), LibraryPaths(b"/"), Deadline.after(20)) as told:
+        told([b"none"] * 1000)
 except HarmonyError as error:
     print(error.code, error.reason)
 """

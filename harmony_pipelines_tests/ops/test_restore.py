@@ -18,6 +18,7 @@ from harmony_pipelines.demo.library import make_library
 from harmony_pipelines.demo.library_data import LibraryAlbum, load_library
 from harmony_pipelines_tests.audio_files import a_png, replace_front
 from harmony_pipelines_tests.conftest import Home, failure_in
+from harmony_pipelines_tests.small_library import picture
 
 _WITH_A_COVER_BESIDE_IT = "salt-and-static"
 
@@ -83,16 +84,24 @@ def test_each_form_of_the_config_puts_the_files_back(
     assert (told(instance)["restored"], told(instance)["failed"]) == (number, 0)
 
 
-@pytest.mark.parametrize("known", ["blake3:", "of an earlier release"])
+_EACH_KIND = pytest.mark.parametrize("known", ["blake3:", "of an earlier release"])
+
+
+def know_by(home: Home, known: str) -> None:
+    """As if the files had been changed by a release that knows files by that kind of hash."""
+    undo = tables.artwork_undo
+    for file in files(home):
+        home.change(undo, undo.c.path == str(file), audio=fingerprint(file, known))
+
+
+@_EACH_KIND
 def test_files_that_were_moved_since_are_found_where_the_library_has_them_now(
     home: Home, instance: dg.DagsterInstance, known: str
 ) -> None:
     make_library(home.demo.library.parent, [_the_album()], with_oddities=False)
     before = {file.name: file.read_bytes() for file in files(home)}
     assert run(instance, "embed_artwork", {}).success
-    undo = tables.artwork_undo
-    for file in files(home):
-        home.change(undo, undo.c.path == str(file), audio=fingerprint(file, known))
+    know_by(home, known)
     for file in files(home):
         file.rename(file.with_name(f"moved {file.name}"))
     with contextlib.closing(sqlite3.connect(home.demo.library)) as library:
@@ -102,6 +111,54 @@ def test_files_that_were_moved_since_are_found_where_the_library_has_them_now(
     assert restore(instance, everything=True).success
     assert {f.name.removeprefix("moved "): f.read_bytes() for f in files(home)} == before
     assert told(instance)["restored"] == len(before)
+
+
+@_EACH_KIND
+def test_a_file_that_is_gone_is_not_taken_for_its_twin(
+    home: Home, instance: dg.DagsterInstance, known: str
+) -> None:
+    make_library(home.demo.library.parent, [_the_album()], with_oddities=False)
+    gone, twin, *_ = files(home)
+    twin.write_bytes(gone.read_bytes())
+    assert run(instance, "embed_artwork", {}).success
+    done, undo = tables.artwork_results, tables.artwork_undo
+    for table in (done, undo):
+        home.change(table, table.c.path == str(gone), run_id="earlier")
+    audio = fingerprint(gone, known)
+    home.change(undo, undo.c.path == str(gone), audio=audio)
+    before = twin.read_bytes()
+    gone.unlink()
+
+    result = restore(instance, run_id="earlier")
+
+    [row] = home.rows(done, done.c.run_id == result.run_id)
+    assert (row["status"], row["path"]) == ("skipped", str(gone))
+    assert twin.read_bytes() == before
+
+
+@_EACH_KIND
+def test_covers_of_two_releases_go_back_as_one_history(
+    home: Home, instance: dg.DagsterInstance, known: str
+) -> None:
+    make_library(home.demo.library.parent, [_the_album()], with_oddities=False)
+    before = {file: file.read_bytes() for file in files(home)}
+    assert run(instance, "embed_artwork", {}).success
+    know_by(home, known)
+    [beside] = home.demo.music.rglob("cover.jpg")
+    beside.with_name("scan.jpg").write_bytes(picture(edge=900))
+    scan = str(beside.with_name("scan.jpg"))
+    (home.folder / "decisions.yaml").write_text(f"cover: {{1: {json.dumps(scan)}}}\n")
+    assert run(instance, "embed_artwork", {}).success
+    fronts = [read_front(file) for file in files(home)]
+    assert {front.data for front in fronts if front} == {picture(edge=900)}
+
+    assert restore(instance, everything=True).success
+
+    assert {file: file.read_bytes() for file in files(home)} == before
+    assert (told(instance)["restored"], told(instance)["as before"]) == (len(before), 0)
+    replace_front(next(iter(before)), a_png())
+    assert restore(instance, everything=True).success
+    assert told(instance)["skipped"] == 0
 
 
 def test_undo_needs_no_library(home: Home, instance: dg.DagsterInstance, embedded: str) -> None:
