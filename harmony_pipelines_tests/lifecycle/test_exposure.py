@@ -325,7 +325,7 @@ def test_a_second_make_dev_on_the_same_home_is_a_conflict(ui: Dev, user: DemoHom
     assert second.process.returncode == 2
     assert "CONFLICT: " in printed
     assert str(ui.process.pid) in printed
-    assert ui.is_loaded()
+    wait_until(ui.is_loaded, 60)  # it may be loading the code again, whose server was just killed
 
 
 def test_a_stop_in_the_middle_of_a_run_cancels_it_and_leaves_no_process(tmp_path: Path) -> None:
