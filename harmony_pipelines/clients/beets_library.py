@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from harmony_pipelines.clients.beets_config import BeetsConfig
-from harmony_pipelines.clients.beets_tables import digest, opened, read_tables
+from harmony_pipelines.clients.beets_tables import digest, opened, paths_of_items, read_tables
 from harmony_pipelines.clients.catalogue import chunks
 from harmony_pipelines.clients.collector import collected_rarely
 from harmony_pipelines.clients.database_copy import FILES, copy_database
@@ -122,7 +122,7 @@ class BeetsLibrary:
         with (
             self.private_copy(deadline) as copy,
             opened(copy, database, deadline) as tables,
-            telling_of(copy, self._paths, deadline, seconds) as told,
+            telling_of(copy, paths_of_items(tables), self._paths, deadline, seconds) as told,
         ):
             albums, items = read_tables(tables)
             here = [path and self._paths.here(path) for path in map(_PATH, items)]

@@ -48,6 +48,12 @@ def read_tables(connection: sqlite3.Connection) -> tuple[list[RawRow], list[RawI
         return _read_as(_as_text, connection)
 
 
+def paths_of_items(connection: sqlite3.Connection) -> str:
+    """What selects the items' paths as `read_tables` has them, in the same order."""
+    table, attributes, _ = _ITEMS
+    return _selected(connection, table, attributes, ("path",))
+
+
 def _read_as(
     text: Callable[[bytes], str], connection: sqlite3.Connection
 ) -> tuple[list[RawRow], list[RawItem]]:
@@ -152,4 +158,5 @@ def _selected(
             return f"NULLIF(CAST({source(column)} AS BLOB), x'')"
         return source(column)
 
+    # not indexed: in one order, also where an index is stale or ids come twice
     return f"SELECT {', '.join(map(stored, wanted))} FROM {table} AS t NOT INDEXED ORDER BY t.id"

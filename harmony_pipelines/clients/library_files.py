@@ -30,16 +30,17 @@ Told = tuple[int, int, int]
 
 @contextmanager
 def telling_of(
-    copy: Path, paths: LibraryPaths, deadline: Deadline, seconds: float = 10.0
+    copy: Path, selected: str, paths: LibraryPaths, deadline: Deadline, seconds: float = 10.0
 ) -> Iterator[Callable[[Sequence[bytes]], list[Told]]]:
-    """Have the system asked of the files of all items of a private copy meanwhile.
+    """Have the system asked of the files whose paths are selected in a private copy meanwhile.
 
     What is given waits for all that was told, and is told in turn where the files are, to name
     one. As in `look_at` a child process asks, and is killed once nothing was told for `seconds`.
     It reads for itself where the files are, and answers in memory that is a file beside the copy,
     as there are many.
     """
-    words = [os.fsencode(copy), paths.music_directory, *chain.from_iterable(paths.path_map)]
+    folders = [paths.music_directory, *chain.from_iterable(paths.path_map)]
+    words = [os.fsencode(copy), selected.encode(), *folders]
     with TemporaryFile(buffering=0, dir=copy.parent) as answers:
         process = subprocess.Popen(
             [*child(_TELL), *(word.hex() for word in words)],

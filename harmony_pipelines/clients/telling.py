@@ -19,9 +19,6 @@ TOLD = Struct("3q")
 
 UNTOLD = b"\xff" * TOLD.size
 
-_PATHS = "SELECT NULLIF(CAST(path AS BLOB), x'') FROM items NOT INDEXED ORDER BY id"
-"""In the order of `beets_tables`, also where an index is stale or ids come twice."""
-
 _LATEST = 2**63 - 1
 
 
@@ -31,15 +28,16 @@ def mtime_of(found: os.stat_result) -> int:
 
 
 def tell(*words: str) -> None:
-    """Write what the system says of each item's file, in the order of the items, to a file.
+    """Write what the system says of each file, in the order of their paths, to a file.
 
-    It is standard output. The words are the database, the music directory and the pairs of the
-    path map, in hexadecimal. Ends with the number of the error where the disk has no room.
+    It is standard output. The words are the database, what selects the paths in it, the music
+    directory and the pairs of the path map, in hexadecimal. Ends with the number of the error
+    where the disk has no room.
     """
-    database, music_directory, *folders = map(bytes.fromhex, words)
+    database, selected, music_directory, *folders = map(bytes.fromhex, words)
     here = LibraryPaths(music_directory, zip(folders[::2], folders[1::2], strict=True)).here
     with closing(sqlite3.connect(os.fsdecode(database))) as connection:
-        stored = connection.execute(_PATHS).fetchall()
+        stored = connection.execute(selected.decode()).fetchall()
     answers, write = _room_for(len(stored)), TOLD.pack_into
     for at, (path,) in zip(range(0, len(answers), TOLD.size), stored, strict=True):
         try:

@@ -263,7 +263,7 @@ class _Library:
             taken[audio].add(here)
             of_kind[names_its_kind(row["audio"])].add(here)
         return [
-            self._file(path, about, taken[audio] | of_kind[not names_its_kind(audio)])
+            self._file(path, about, (taken[audio], of_kind[not names_its_kind(audio)]))
             for (path, audio), about in rows.items()
             if any(row["status"] == EMBEDDED for row in about)
         ]
@@ -284,7 +284,7 @@ class _Library:
             newer[here] = audio
             yield here, same.get((here, audio), audio), row
 
-    def _file(self, path: str, rows: Sequence[Row], taken: set[str]) -> ChangedFile:
+    def _file(self, path: str, rows: Sequence[Row], taken: Sequence[set[str]]) -> ChangedFile:
         """A file with where else it may be: where it was, and where one of its size is.
 
         `taken` are the places of files that sound the same, each of which has its own history, or
@@ -292,7 +292,8 @@ class _Library:
         """
         newest, was = rows[0], [row["path"] for row in rows]
         alike = self._of_size[newest["size"]] if newest["size"] else []
-        places = [path, *(place for place in (*was, *alike) if place not in taken)]
+        free = (at for at in (*was, *alike) if not any(at in places for places in taken))
+        places = [path, *free]
         here = self._at.get(path, ())
         return ChangedFile(
             path,

@@ -18,6 +18,8 @@ from harmony_pipelines.domain.deadline import Deadline
 from harmony_pipelines.domain.errors import ErrorCode, HarmonyError, Reason
 from harmony_pipelines.domain.library import LibraryPaths
 
+SELECTED = "SELECT path FROM items ORDER BY id"
+
 
 class Library:
     """A private copy of a beets library whose items have these paths, and their folder."""
@@ -32,7 +34,8 @@ class Library:
             connection.executemany("INSERT INTO items (path) VALUES (?)", added)
 
     def telling(self, deadline=None, seconds=10.0):
-        return telling_of(self.copy, self.paths, deadline or Deadline.after(20), seconds)
+        deadline = deadline or Deadline.after(20)
+        return telling_of(self.copy, SELECTED, self.paths, deadline, seconds)
 
     def told(self, **limits):
         with self.telling(**limits) as told:
@@ -104,6 +107,13 @@ def test_a_file_of_a_time_that_no_database_holds_has_the_nearest_that_one_does(t
     assert mtime == mtime_of(found) == (2**63 - 1 if at > 0 else 1 - 2**63)
 
 
+@pytest.mark.parametrize("nanoseconds", [-(2**63), 1 - 2**63, -7, 0, 2**63 - 1, 2**63, 10**20])
+def test_a_time_of_change_is_the_nearest_that_a_database_holds(nanoseconds):
+    found = os.stat_result((0,) * 10, {"st_mtime_ns": nanoseconds})
+
+    assert mtime_of(found) == min(max(nanoseconds, 1 - 2**63), 2**63 - 1)
+
+
 def test_a_share_that_tells_nothing_for_too_long_is_named(tmp_path):
     with pytest.raises(HarmonyError) as refused:
         Library(tmp_path, [b"file"]).told(seconds=0.001)
@@ -156,7 +166,8 @@ from harmony_pipelines.domain.library import LibraryPaths
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
-    with telling_of(Path({str(library.copy)!r}), LibraryPaths(b"/"), Deadline.after(20)) as told:
+    copy, paths = Path({str(library.copy)!r}), LibraryPaths(b"/")
+    with telling_of(copy, {SELECTED!r}, paths, Deadline.after(20)) as told:
         told([b"none"] * 1000)
 except HarmonyError as error:
     print(error.code, error.reason)
